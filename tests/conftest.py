@@ -27,7 +27,7 @@ settings.load_profile("repeatable")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Runs a test that asks for `isa` once per instruction set that is compiled in and runs here."""
+    """Runs a test that asks for `isa` once per instruction set that can run here."""
     if "isa" in metafunc.fixturenames:
         from convolite import _core
 

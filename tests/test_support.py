@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from support.arrays import awkward_layouts, distinct, integers
 from support.compare import assert_close, assert_exact, assert_same_bits
 from support.gradcheck import assert_gradients
@@ -38,7 +39,7 @@ def test_close_comparison_allows_four_units_of_the_scale() -> None:
         assert_close(np.array([4.1 * eps * 10], np.float32), expected, scale=10.0)
 
 
-@pytest.mark.parametrize("actual, expected", [(np.nan, 1.0), (1.0, np.nan), (np.inf, -np.inf)])
+@pytest.mark.parametrize(("actual", "expected"), [(np.nan, 1.0), (1.0, np.nan), (np.inf, -np.inf)])
 def test_close_comparison_refuses_misplaced_special_values(actual: float, expected: float) -> None:
     with pytest.raises(AssertionError, match="too far off"):
         assert_close(np.array([actual]), np.array([expected]), scale=1e9)
