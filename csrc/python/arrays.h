@@ -1,0 +1,144 @@
+// numpy arrays to spans and back: the only code that touches numpy buffers. Inputs of any layout, byte
+// order and alignment become C-contiguous native arrays; results come from the reuse cache.
+#pragma once
+
+#include <convolite/error.h>
+#include <convolite/types.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "runtime/buffer.h"
+
+namespace convolite::python {
+
+namespace py = pybind11;
+
+using Shape = std::vector<Index>;
+
+[[noreturn]] inline void fail_type(const std::string& text) { throw py::type_error(text); }
+
+inline std::string dtype_name(const py::array& array) {
+  return py::str(array.dtype().attr("name"));
+}
+
+inline Shape shape_of(const py::array& array) {
+  return Shape(array.shape(), array.shape() + array.ndim());
+}
+
+inline std::string shape_text(const Shape& shape) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i ? ", " : "") + std::to_string(shape[i]);
+  }
+  return text + (shape.size() == 1 ? ",)" : ")");
+}
+
+template <class T>
+bool holds(const py::array& array) {
+  return array.dtype().kind() == py::dtype::of<T>().kind() &&
+         array.dtype().itemsize() == static_cast<py::ssize_t>(sizeof(T));
+}
+
+// Calls body with a zero of the array's element type, float or double; TypeError for anything else.
+template <class Body>
+auto dispatch(const char* op, const char* name, const py::array& array, Body&& body) {
+  if (holds<float>(array)) return body(float{});
+  if (holds<double>(array)) return body(double{});
+  fail_type(std::string(op) + ": " + name + " must be float32 or float64, got " +
+            dtype_name(array));
+}
+
+// A read-only argument of element type T: C-contiguous, native and aligned, copied only if it is not.
+template <class T>
+class Input {
+ public:
+  Input(const char* op, const char* name, const py::array& array) {
+    if (!holds<T>(array)) {
+      fail_type(std::string(op) + ": " + name + " must be " +
+                std::string(py::str(py::dtype::of<T>().attr("name"))) + " like input, got " +
+                dtype_name(array));
+    }
+    array_ = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(array);
+    if (!array_) throw py::error_already_set();
+    if (reinterpret_cast<std::uintptr_t>(array_.data()) % alignof(T) != 0) {
+      array_ = py::array_t<T>(array_.request());  // pybind11 copies: no base is given
+    }
+  }
+
+  Span<const T> span() const {
+    return {static_cast<const T*>(array_.data()), static_cast<Index>(array_.size())};
+  }
+  Index ndim() const { return array_.ndim(); }
+  Index shape(Index axis) const { return array_.shape(axis); }
+  Shape shape() const { return shape_of(array_); }
+
+ private:
+  py::array array_;
+};
+
+// Like Input, for an argument that may be None: then the span is empty and its data null.
+template <class T>
+class OptionalInput {
+ public:
+  OptionalInput(const char* op, const char* name, const py::object& object) {
+    if (!object.is_none()) input_.emplace_back(op, name, py::reinterpret_borrow<py::array>(object));
+  }
+  bool given() const { return !input_.empty(); }
+  const Input<T>& get() const { return input_.front(); }
+  Span<const T> span() const { return given() ? get().span() : Span<const T>(); }
+
+ private:
+  std::vector<Input<T>> input_;
+};
+
+// A new array of this shape in memory from the reuse cache.
+template <class T>
+class Output {
+ public:
+  Output(const char* op, const Shape& shape) {
+    Index size = 1;
+    for (const Index extent : shape) size = checked_product(op, size, extent);
+    checked_product(op, size, static_cast<Index>(sizeof(T)));
+    T* data = static_cast<T*>(acquire_bytes(size * static_cast<Index>(sizeof(T))));
+    const py::capsule owner(data, [](void* pointer) { release_bytes(pointer); });
+    array_ = py::array_t<T>(shape, data, owner);
+    span_ = {data, size};
+  }
+  Span<T> span() const { return span_; }
+  const py::array& array() const { return array_; }
+
+ private:
+  py::array_t<T> array_;
+  Span<T> span_;
+};
+
+// Fails unless the array has `ndim` axes.
+template <class T>
+void check_ndim(const char* op, const char* name, const Input<T>& input, Index ndim,
+                const char* axes) {
+  if (input.ndim() != ndim) {
+    fail(op, ": ", name, " must have ", ndim, " axes ", axes, ", got ", name,
+         ".shape = ", shape_text(input.shape()));
+  }
+}
+
+template <class T>
+void check_shape(const char* op, const char* name, const Input<T>& input, const Shape& expected) {
+  if (input.shape() != expected) {
+    fail(op, ": ", name, " must have shape ", shape_text(expected), ", got ",
+         shape_text(input.shape()));
+  }
+}
+
+inline Activation parse_activation(const char* op, const std::string& name) {
+  if (name == "none") return Activation::none;
+  if (name == "relu") return Activation::relu;
+  if (name == "relu6") return Activation::relu6;
+  fail(op, ": activation must be one of none, relu, relu6, got ", name);
+}
+
+}  // namespace convolite::python

@@ -1,0 +1,18 @@
+// The module convolite._core: one bind_<op> for each op family.
+#include <pybind11/pybind11.h>
+
+namespace convolite::python {
+
+namespace py = pybind11;
+
+void bind_linear(py::module_& module);
+void bind_runtime(py::module_& module);
+
+}  // namespace convolite::python
+
+PYBIND11_MODULE(_core, module) {
+  using namespace convolite::python;
+  module.doc() = "The compiled core of convolite: kernels over numpy arrays.";
+  bind_runtime(module);
+  bind_linear(module);
+}

@@ -1,0 +1,140 @@
+// Loops around the micro-kernel, after Goto and van de Geijn (2008): B is packed into panels, one block
+// of columns at a time; a task multiplies a block of A's rows, read in place, by a few panels, one block
+// of the depth at a time. How C is cut depends on the sizes alone.
+//
+// Bound by arithmetic once m, n and k pass about 100: bench_gemm reports the share of the peak.
+#include "gemm/gemm.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "gemm/panels.h"
+#include "runtime/buffer.h"
+#include "runtime/isa.h"
+#include "runtime/threads.h"
+
+namespace convolite {
+namespace {
+
+constexpr Index kDepthBlock = 256;               // a panel of 256 x 16 floats fills half of L1
+constexpr Index kRowBlock = 24;                  // a multiple of every tile height: 4 of 6, 3 of 8
+constexpr Index kPanelsPerTask = 4;              // reuses a block of A from L2 four times
+constexpr Index kPackedBytes = Index{8} << 20;   // packed columns of B held at once
+
+template <class T>
+void pack_panel(const GemmKernels<T>& kernels, MatrixView<T> b, Index depth, Index used,
+                Index width, T* packed) {
+  if (b.row_stride == 1 && b.column_stride != 1) {
+    kernels.transpose(used, depth, b.data, b.column_stride, packed, width);
+  } else {
+    for (Index k = 0; k < depth; ++k) {
+      std::copy_n(b.data + k * b.row_stride, used, packed + k * width);
+    }
+  }
+  if (used == width) return;
+  for (Index k = 0; k < depth; ++k) std::fill_n(packed + k * width + used, width - used, T(0));
+}
+
+template <class T>
+class Gemm {
+ public:
+  Gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c, const Epilogue<T>& epilogue)
+      : size_(size), a_(a), b_(b), c_(c), epilogue_(epilogue), kernels_(kernels<T>().gemm) {
+    const Index depth = std::min(size.k, kDepthBlock);
+    a_cols_ = Buffer<std::int32_t>(std::max<Index>(depth, 1));
+    for (Index k = 0; k < depth; ++k) a_cols_[k] = static_cast<std::int32_t>(k * a.column_stride);
+    for (Index m = 0; m < kernels_.rows; ++m) {
+      a_rows_[m] = static_cast<std::int32_t>(m * a.row_stride);
+      c_rows_[m] = static_cast<std::int32_t>(m * size.n);
+    }
+  }
+
+  void run() {
+    const PanelLayout whole(kernels<T>(), size_.n);
+    const Index bytes_per_column = std::max<Index>(1, size_.k) * static_cast<Index>(sizeof(T));
+    const Index tile_columns = kernels<T>().lanes * kernels_.vectors;
+    Index block = std::max<Index>(1, kPackedBytes / bytes_per_column / tile_columns) * tile_columns;
+    block = std::min(block, whole.padded_columns());
+    Buffer<T> packed(block * size_.k);
+    for (Index first = 0; first < size_.n; first += block) {
+      multiply_columns(first, std::min(block, size_.n - first), packed.get());
+    }
+  }
+
+ private:
+  void multiply_columns(Index first, Index columns, T* packed) const {
+    const PanelLayout layout(kernels<T>(), columns);
+    parallel_for(layout.panels(), layout.padded_columns() * size_.k, [&](Index panel, int) {
+      MatrixView<T> b = b_;
+      b.data += (first + layout.first_column(panel)) * b.column_stride;
+      pack_panel(kernels_, b, size_.k, layout.used(panel), layout.width(panel),
+                 packed + layout.offset(panel, size_.k));
+    });
+    const Index row_blocks = (size_.m + kRowBlock - 1) / kRowBlock;
+    const Index panel_blocks = (layout.panels() + kPanelsPerTask - 1) / kPanelsPerTask;
+    parallel_for(row_blocks * panel_blocks, size_.m * columns * size_.k, [&](Index task, int) {
+      const Index panel = task / row_blocks * kPanelsPerTask;
+      const Index panel_end = std::min(panel + kPanelsPerTask, layout.panels());
+      multiply_block(task % row_blocks * kRowBlock, layout, panel, panel_end, first, packed);
+    });
+  }
+
+  void multiply_block(Index row_begin, const PanelLayout& layout, Index panel_begin,
+                      Index panel_end, Index first, const T* packed) const {
+    const Index row_end = std::min(row_begin + kRowBlock, size_.m);
+    Index k = 0;
+    do {
+      const Index depth = std::min(kDepthBlock, size_.k - k);
+      for (Index panel = panel_begin; panel < panel_end; ++panel) {
+        const Index width = layout.width(panel);
+        const T* b = packed + layout.offset(panel, size_.k) + k * width;
+        multiply_panel(row_begin, row_end, k, depth, layout, panel, first, b);
+      }
+      k += depth;
+    } while (k < size_.k);
+  }
+
+  void multiply_panel(Index row_begin, Index row_end, Index k, Index depth,
+                      const PanelLayout& layout, Index panel, Index first, const T* b) const {
+    const Index column = first + layout.first_column(panel);
+    GemmTileArguments<T> tile{};
+    tile.depth = depth;
+    tile.a_rows = a_rows_;
+    tile.a_cols = a_cols_.get();
+    tile.b = b;
+    tile.c_rows = c_rows_;
+    tile.columns = layout.used(panel);
+    tile.accumulate = k > 0;
+    if (k + depth == size_.k) set_epilogue(tile, epilogue_, column);
+    for (Index row = row_begin; row < row_end; row += kernels_.rows) {
+      const Index rows = std::min<Index>(kernels_.rows, row_end - row);
+      tile.a = a_.data + row * a_.row_stride + k * a_.column_stride;
+      tile.c = c_ + row * size_.n + column;
+      kernels_.tile[layout.vectors(panel) - 1][rows - 1](tile);
+    }
+  }
+
+  GemmSize size_;
+  MatrixView<T> a_, b_;
+  T* c_;
+  Epilogue<T> epilogue_;
+  const GemmKernels<T>& kernels_;
+  Buffer<std::int32_t> a_cols_;
+  std::int32_t a_rows_[kMaxTileRows], c_rows_[kMaxTileRows];
+};
+
+}  // namespace
+
+template <class T>
+void gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c,
+          const Epilogue<T>& epilogue) {
+  if (size.m == 0 || size.n == 0) return;
+  Gemm<T>(size, a, b, c, epilogue).run();
+}
+
+template void gemm(const GemmSize&, MatrixView<float>, MatrixView<float>, float*,
+                   const Epilogue<float>&);
+template void gemm(const GemmSize&, MatrixView<double>, MatrixView<double>, double*,
+                   const Epilogue<double>&);
+
+}  // namespace convolite

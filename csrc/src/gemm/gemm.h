@@ -1,0 +1,28 @@
+// Blocked matrix multiplication around the micro-kernel. C (m, n) = A (m, k) B (k, n), then the epilogue.
+#pragma once
+
+#include <convolite/types.h>
+
+#include "gemm/epilogue.h"
+
+namespace convolite {
+
+// Element (i, j) stands at data[i * row_stride + j * column_stride].
+template <class T>
+struct MatrixView {
+  const T* data;
+  Index row_stride, column_stride;
+
+  MatrixView transposed() const { return {data, column_stride, row_stride}; }
+};
+
+struct GemmSize {
+  Index m, n, k;
+};
+
+// One stride of B must be 1. C is row-major and dense. With k = 0 the result is the epilogue of zeros.
+// Strides must stay below 2^31 / kMaxTileRows elements (LinearShape and MatmulShape see to it).
+template <class T>
+void gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c, const Epilogue<T>& epilogue);
+
+}  // namespace convolite

@@ -1,0 +1,40 @@
+// How the columns of a packed operand are cut into panels for the micro-kernel: panel p is `depth` rows of
+// width(p) elements, widths differ by at most one vector, columns past the end are zero.
+#pragma once
+
+#include <convolite/types.h>
+
+#include <algorithm>
+
+#include "runtime/isa.h"
+
+namespace convolite {
+
+class PanelLayout {
+ public:
+  PanelLayout() = default;
+  template <class T>
+  PanelLayout(const KernelTable<T>& table, Index columns)
+      : lanes_(table.lanes),
+        columns_(columns),
+        vectors_((columns + lanes_ - 1) / lanes_),
+        panels_((vectors_ + table.gemm.vectors - 1) / table.gemm.vectors) {}
+
+  Index panels() const { return panels_; }
+  Index columns() const { return columns_; }
+  Index padded_columns() const { return vectors_ * lanes_; }
+  Index first_column(Index panel) const { return vectors_ * panel / panels_ * lanes_; }
+  Index width(Index panel) const { return first_column(panel + 1) - first_column(panel); }
+  // Columns of this panel that are not padding.
+  Index used(Index panel) const {
+    return std::min(width(panel), columns_ - first_column(panel));
+  }
+  Index vectors(Index panel) const { return width(panel) / lanes_; }
+  // Where panel p begins when all panels of `depth` rows stand one after the other.
+  Index offset(Index panel, Index depth) const { return first_column(panel) * depth; }
+
+ private:
+  Index lanes_ = 1, columns_ = 0, vectors_ = 0, panels_ = 0;
+};
+
+}  // namespace convolite

@@ -1,0 +1,163 @@
+// The micro-kernel (contract: table.h). Rows x Vectors accumulators stay in registers for the whole
+// reduction; Rows broadcasts from A meet Vectors loads from B.
+
+template <class T, int Rows, int Vectors>
+void gemm_tile(const GemmTileArguments<T>& arguments) {
+  constexpr std::ptrdiff_t lanes = kLanes<T>;
+  Vec<T> sum[Rows][Vectors];
+  const T* row[Rows];
+  CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) {
+    row[m] = arguments.a + arguments.a_rows[m];
+    CONVOLITE_UNROLL for (int v = 0; v < Vectors; ++v) sum[m][v] = Vec<T>{};
+  }
+
+  const std::int32_t* a_cols = arguments.a_cols;
+  const std::int32_t* const a_cols_end = a_cols + arguments.depth;
+  for (const T* b = arguments.b; a_cols != a_cols_end; ++a_cols, b += Vectors * lanes) {
+    Vec<T> b_row[Vectors];
+    CONVOLITE_UNROLL for (int v = 0; v < Vectors; ++v) b_row[v] = load(b + v * lanes);
+    const std::ptrdiff_t column = *a_cols;
+    CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) {
+      const Vec<T> a = broadcast(row[m][column]);
+      CONVOLITE_UNROLL for (int v = 0; v < Vectors; ++v) sum[m][v] += a * b_row[v];
+    }
+  }
+
+  const Vec<T> low = broadcast(arguments.low), high = broadcast(arguments.high);
+  CONVOLITE_UNROLL for (int v = 0; v < Vectors; ++v) {
+    const std::ptrdiff_t left = arguments.columns - v * lanes;
+    if (left <= 0) return;
+    const std::ptrdiff_t count = left < lanes ? left : lanes;
+    const bool whole = count == lanes;
+    Vec<T> bias = Vec<T>{};
+    if (arguments.bias != nullptr) {
+      const T* from = arguments.bias + v * lanes;
+      bias = whole ? load(from) : load_partial(from, count);
+    }
+    CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) {
+      T* c = arguments.c + arguments.c_rows[m] + v * lanes;
+      Vec<T> value = sum[m][v];
+      if (arguments.accumulate) value += whole ? load(c) : load_partial(c, count);
+      value += bias;
+      if (arguments.clamp) value = at_most<T>(at_least<T>(value, low), high);
+      if (whole) {
+        store(c, value);
+      } else {
+        store_partial(c, value, count);
+      }
+    }
+  }
+}
+
+// Transposes blocks of lanes x lanes in registers by log2(lanes) stages: stage s exchanges, between rows
+// i and i + s, the lanes whose index has bit s. Edges go element by element. Bound by memory traffic.
+template <class T, int... I>
+struct TransposeLanes {
+  // Lane numbers for __builtin_shuffle-like selection out of two vectors: first the low row's result.
+  template <int Stage>
+  static CONVOLITE_INLINE void exchange(Vec<T>& low, Vec<T>& high) {
+    constexpr int n = static_cast<int>(kLanes<T>);
+    const Vec<T> a = low, b = high;
+    low = __builtin_shufflevector(a, b, ((I & Stage) ? n + (I - Stage) : I)...);
+    high = __builtin_shufflevector(a, b, ((I & Stage) ? n + I : I + Stage)...);
+  }
+};
+
+template <class T>
+struct TransposeBlock;
+#if CONVOLITE_VECTOR_BYTES == 16
+template <>
+struct TransposeBlock<float> : TransposeLanes<float, 0, 1, 2, 3> {};
+template <>
+struct TransposeBlock<double> : TransposeLanes<double, 0, 1> {};
+#elif CONVOLITE_VECTOR_BYTES == 32
+template <>
+struct TransposeBlock<float> : TransposeLanes<float, 0, 1, 2, 3, 4, 5, 6, 7> {};
+template <>
+struct TransposeBlock<double> : TransposeLanes<double, 0, 1, 2, 3> {};
+#else
+template <>
+struct TransposeBlock<float>
+    : TransposeLanes<float, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15> {};
+template <>
+struct TransposeBlock<double> : TransposeLanes<double, 0, 1, 2, 3, 4, 5, 6, 7> {};
+#endif
+
+template <class T, int Stage>
+CONVOLITE_INLINE void transpose_stages(Vec<T>* rows) {
+  if constexpr (Stage < kLanes<T>) {
+    CONVOLITE_UNROLL for (int i = 0; i < kLanes<T>; ++i) {
+      if (!(i & Stage)) {
+        TransposeBlock<T>::template exchange<Stage>(rows[i], rows[i + Stage]);
+      }
+    }
+    transpose_stages<T, 2 * Stage>(rows);
+  }
+}
+
+template <class T>
+void transpose(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
+               std::ptrdiff_t input_stride, T* output, std::ptrdiff_t output_stride) {
+  constexpr std::ptrdiff_t lanes = kLanes<T>;
+  const std::ptrdiff_t whole_rows = rows / lanes * lanes;
+  const std::ptrdiff_t whole_columns = columns / lanes * lanes;
+  for (std::ptrdiff_t i = 0; i < whole_rows; i += lanes) {
+    for (std::ptrdiff_t j = 0; j < whole_columns; j += lanes) {
+      Vec<T> block[lanes];
+      CONVOLITE_UNROLL for (int l = 0; l < lanes; ++l) {
+        block[l] = load(input + (i + l) * input_stride + j);
+      }
+      transpose_stages<T, 1>(block);
+      CONVOLITE_UNROLL for (int l = 0; l < lanes; ++l) {
+        store(output + (j + l) * output_stride + i, block[l]);
+      }
+    }
+    for (std::ptrdiff_t j = whole_columns; j < columns; ++j) {
+      CONVOLITE_UNROLL for (int l = 0; l < lanes; ++l) {
+        output[j * output_stride + i + l] = input[(i + l) * input_stride + j];
+      }
+    }
+  }
+  for (std::ptrdiff_t i = whole_rows; i < rows; ++i) {
+    for (std::ptrdiff_t j = 0; j < columns; ++j) {
+      output[j * output_stride + i] = input[i * input_stride + j];
+    }
+  }
+}
+
+// Tile shapes: 8 x 3 accumulators leave room for operands among 32 registers, 6 x 2 among 16.
+#if CONVOLITE_VECTOR_BYTES == 64
+constexpr int kTileRows = 8;
+constexpr int kTileVectors = 3;
+#else
+constexpr int kTileRows = 6;
+constexpr int kTileVectors = 2;
+#endif
+
+template <class T, int Vectors>
+constexpr void fill_tiles(GemmKernels<T>& kernels) {
+  if constexpr (Vectors <= kTileVectors) {
+    typename GemmKernels<T>::Tile* column = kernels.tile[Vectors - 1];
+    column[0] = gemm_tile<T, 1, Vectors>;
+    column[1] = gemm_tile<T, 2, Vectors>;
+    column[2] = gemm_tile<T, 3, Vectors>;
+    column[3] = gemm_tile<T, 4, Vectors>;
+    column[4] = gemm_tile<T, 5, Vectors>;
+    column[5] = gemm_tile<T, 6, Vectors>;
+    if constexpr (kTileRows > 6) {
+      column[6] = gemm_tile<T, 7, Vectors>;
+      column[7] = gemm_tile<T, 8, Vectors>;
+    }
+    fill_tiles<T, Vectors + 1>(kernels);
+  }
+}
+
+template <class T>
+constexpr GemmKernels<T> gemm_kernels() {
+  GemmKernels<T> kernels{};
+  kernels.rows = kTileRows;
+  kernels.vectors = kTileVectors;
+  kernels.transpose = transpose<T>;
+  fill_tiles<T, 1>(kernels);
+  return kernels;
+}

@@ -1,0 +1,73 @@
+// The vector vocabulary: the only words in which kernels speak of SIMD. Built on the vector types that
+// GCC and Clang offer for every architecture, so there is always a correct translation.
+// Include only inside the level's anonymous namespace (see kernels.cpp).
+
+#define CONVOLITE_INLINE inline __attribute__((always_inline))
+#define CONVOLITE_UNROLL _Pragma("GCC unroll 64")
+
+template <class T>
+struct VectorOf;
+
+template <>
+struct VectorOf<float> {
+  typedef float type __attribute__((vector_size(CONVOLITE_VECTOR_BYTES)));
+  typedef float unaligned
+      __attribute__((vector_size(CONVOLITE_VECTOR_BYTES), aligned(4), may_alias));
+  typedef std::int32_t integer __attribute__((vector_size(CONVOLITE_VECTOR_BYTES)));
+};
+
+template <>
+struct VectorOf<double> {
+  typedef double type __attribute__((vector_size(CONVOLITE_VECTOR_BYTES)));
+  typedef double unaligned
+      __attribute__((vector_size(CONVOLITE_VECTOR_BYTES), aligned(8), may_alias));
+  typedef std::int64_t integer __attribute__((vector_size(CONVOLITE_VECTOR_BYTES)));
+};
+
+template <class T>
+using Vec = typename VectorOf<T>::type;
+template <class T>
+using VecMask = typename VectorOf<T>::integer;  // all ones where a comparison holds, else zero
+
+template <class T>
+constexpr std::ptrdiff_t kLanes = CONVOLITE_VECTOR_BYTES / static_cast<std::ptrdiff_t>(sizeof(T));
+
+template <class T>
+CONVOLITE_INLINE Vec<T> load(const T* pointer) {
+  return *reinterpret_cast<const typename VectorOf<T>::unaligned*>(pointer);
+}
+
+template <class T>
+CONVOLITE_INLINE void store(T* pointer, Vec<T> value) {
+  *reinterpret_cast<typename VectorOf<T>::unaligned*>(pointer) = value;
+}
+
+template <class T>
+CONVOLITE_INLINE Vec<T> broadcast(T value) {
+  return value - Vec<T>{};
+}
+
+// The first `count` lanes, 0 <= count <= lanes; the others are zero, and their memory is not touched.
+template <class T>
+CONVOLITE_INLINE Vec<T> load_partial(const T* pointer, std::ptrdiff_t count) {
+  T lanes[kLanes<T>] = {};
+  for (std::ptrdiff_t i = 0; i < count; ++i) lanes[i] = pointer[i];
+  return load(lanes);
+}
+
+template <class T>
+CONVOLITE_INLINE void store_partial(T* pointer, Vec<T> value, std::ptrdiff_t count) {
+  T lanes[kLanes<T>];
+  store(lanes, value);
+  for (std::ptrdiff_t i = 0; i < count; ++i) pointer[i] = lanes[i];
+}
+
+// NaN in `value` passes through both.
+template <class T>
+CONVOLITE_INLINE Vec<T> at_least(Vec<T> value, Vec<T> low) {
+  return value < low ? low : value;
+}
+template <class T>
+CONVOLITE_INLINE Vec<T> at_most(Vec<T> value, Vec<T> high) {
+  return value > high ? high : value;
+}

@@ -1,0 +1,85 @@
+// The only file that knows OpenMP. Without it (CONVOLITE_OPENMP=OFF) the same loops run on std::thread,
+// which the thread sanitizer understands and compilers without OpenMP have.
+#include "runtime/threads.h"
+
+#include <convolite/error.h>
+#include <convolite/runtime.h>
+#include <pthread.h>
+
+#include <algorithm>
+#include <atomic>
+
+#include "runtime/cpu_count.h"
+#ifdef _OPENMP
+#include <omp.h>
+#else
+#include <thread>
+#include <vector>
+#endif
+
+namespace convolite {
+namespace {
+
+std::atomic<int> chosen_threads{0};      // 0: not yet decided
+std::atomic<bool> pool_is_lost{false};   // in a forked child the parent's workers do not exist
+thread_local bool inside_task = false;   // a task that starts a loop runs it inline
+
+void install_fork_handler() {
+  static const int installed = pthread_atfork(nullptr, nullptr, [] { pool_is_lost = true; });
+  (void)installed;
+}
+
+struct TaskScope {
+  TaskScope() { inside_task = true; }
+  ~TaskScope() { inside_task = false; }
+};
+
+}  // namespace
+
+int get_num_threads() {
+  int threads = chosen_threads.load();
+  if (threads == 0) {
+    threads = default_thread_count();
+    chosen_threads = threads;
+  }
+  return threads;
+}
+
+void set_num_threads(int count) {
+  if (count < 1) fail("set_num_threads: count must be at least 1, got ", count);
+  chosen_threads = count;
+}
+
+int worker_count(Index tasks, Index work) {
+  if (tasks <= 1 || work < kSerialWork || inside_task || pool_is_lost) return 1;
+  return static_cast<int>(std::min<Index>(tasks, get_num_threads()));
+}
+
+void run_tasks(Index tasks, int workers, TaskFunction function, void* context) {
+  if (workers <= 1) {
+    for (Index task = 0; task < tasks; ++task) function(context, task, 0);
+    return;
+  }
+  install_fork_handler();
+#ifdef _OPENMP
+#pragma omp parallel num_threads(workers)
+  {
+    const TaskScope scope;
+    const int worker = omp_get_thread_num();
+#pragma omp for schedule(dynamic, 1)
+    for (Index task = 0; task < tasks; ++task) function(context, task, worker);
+  }
+#else
+  std::atomic<Index> next{0};
+  auto run = [&](int worker) {
+    const TaskScope scope;
+    for (Index task = next++; task < tasks; task = next++) function(context, task, worker);
+  };
+  std::vector<std::thread> others;
+  for (int worker = 1; worker < workers; ++worker) others.emplace_back(run, worker);
+  run(0);
+  for (std::thread& other : others) other.join();
+#endif
+}
+
+}  // namespace convolite

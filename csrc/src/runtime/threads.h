@@ -1,0 +1,40 @@
+// Loops over tasks that own what they write. How tasks are cut must depend on the problem alone, never
+// on the number of threads: that is what makes results the same bits for any thread count.
+#pragma once
+
+#include <convolite/types.h>
+
+#include <type_traits>
+
+namespace convolite {
+
+// Loops with less work than this many element operations run inline: waking a thread costs about 2 us
+// (docs/architecture.md, "Threads").
+constexpr Index kSerialWork = 1 << 15;
+
+using TaskFunction = void (*)(void* context, Index task, int worker);
+void run_tasks(Index tasks, int workers, TaskFunction function, void* context);
+
+// How many workers a loop of `tasks` tasks with `work` element operations in all would use.
+int worker_count(Index tasks, Index work);
+
+// body(task, worker) for each task in [0, tasks); worker is in [0, worker_count(tasks, work)).
+template <class Body>
+void parallel_for(Index tasks, Index work, Body&& body) {
+  using Plain = std::remove_reference_t<Body>;
+  run_tasks(
+      tasks, worker_count(tasks, work),
+      [](void* context, Index task, int worker) { (*static_cast<Plain*>(context))(task, worker); },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+// Cuts [0, size) into blocks of `block` elements: body(begin, end, worker) for each.
+template <class Body>
+void parallel_blocks(Index size, Index block, Index work, Body&& body) {
+  parallel_for((size + block - 1) / block, work, [&](Index task, int worker) {
+    const Index begin = task * block;
+    body(begin, begin + block < size ? begin + block : size, worker);
+  });
+}
+
+}  // namespace convolite
