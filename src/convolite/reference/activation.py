@@ -49,13 +49,13 @@ def activation_backward(
     """
     _, derivative = FORMULAS[name]
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        slope = derivative(as_array(input), parameter)
-        return np.asarray(as_array(grad_output) * slope)
+        grad_input: Array = as_array(grad_output) * derivative(as_array(input), parameter)
+    return grad_input
 
 
 def identity(x: Array, _: float = 0.0) -> Array:
     """x."""
-    return x.copy()
+    return np.array(x)
 
 
 def identity_derivative(x: Array, _: float = 0.0) -> Array:
