@@ -1,0 +1,59 @@
+"""convolite: convolutional networks on CPUs, trained and run from a small C++ core.
+
+Only names live here. The submodules (`functional`, `nn`, `optim`, `data`, `train`, `models`,
+`reference`, ...) are loaded when they are first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from convolite import _core
+from convolite.autograd import enable_grad, is_grad_enabled, no_grad
+from convolite.config import (
+    get_num_threads,
+    memory_stats,
+    release_memory,
+    set_num_threads,
+    show_config,
+)
+from convolite.errors import FormatError
+from convolite.random import manual_seed
+from convolite.tensor import Tensor, from_dlpack, tensor
+
+if TYPE_CHECKING:
+    from convolite import functional as functional
+
+__version__: str = _core.config()["version"]
+
+__all__ = [
+    "FormatError",
+    "Tensor",
+    "__version__",
+    "enable_grad",
+    "from_dlpack",
+    "get_num_threads",
+    "is_grad_enabled",
+    "manual_seed",
+    "memory_stats",
+    "no_grad",
+    "release_memory",
+    "set_num_threads",
+    "show_config",
+    "tensor",
+]
+
+_SUBMODULES = frozenset(
+    ["cli", "data", "functional", "models", "nn", "optim", "reference", "train"]
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return import_module(f"convolite.{name}")
+    raise AttributeError(f"module 'convolite' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_SUBMODULES})

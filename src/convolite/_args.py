@@ -1,0 +1,183 @@
+"""Types and spellings of arguments: what a stride, a padding or a dtype may look like.
+
+Every public function normalises its arguments here, before any work. Whether the numbers make
+sense together (window inside the input, channels that match) is decided by the core alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import index as exact_integer
+from typing import Any
+
+import numpy as np
+
+Pair = tuple[int, int]
+Quadruple = tuple[int, int, int, int]
+
+
+def integer(op: str, argument: str, value: Any) -> int:
+    """Return `value` as a Python int; bools and floats are refused with ``TypeError``."""
+    if type(value) is int:
+        return value
+    if not isinstance(value, (bool, np.bool_)):
+        try:
+            return exact_integer(value)
+        except TypeError:
+            pass
+    raise TypeError(f"{op}: {argument} must be an int, got {value!r}")
+
+
+def pair(op: str, argument: str, value: Any) -> Pair:
+    """Return a size-like argument, an int or a pair (h, w), as a tuple of two ints.
+
+    Raises
+    ------
+    TypeError
+        For bools, floats, strings and anything else that is not an int or a sequence of ints.
+    ValueError
+        For a sequence whose length is not 2.
+    """
+    if type(value) is int:
+        return value, value
+    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
+        return value
+    if not isinstance(value, (tuple, list, np.ndarray)):
+        if _is_integer(value):
+            return int(value), int(value)
+        raise TypeError(f"{op}: {argument} must be an int or a pair (h, w), got {value!r}")
+    if len(value) != 2:
+        raise ValueError(f"{op}: {argument} must be an int or a pair (h, w), got {value!r}")
+    if not all(_is_integer(item) for item in value):
+        raise TypeError(f"{op}: {argument} must be an int or a pair (h, w), got {value!r}")
+    return int(value[0]), int(value[1])
+
+
+def padding4(
+    op: str, value: Any, input_hw: Sequence[int], kernel: Pair, stride: Pair, dilation: Pair
+) -> Quadruple:
+    """Return a convolution's padding as (top, bottom, left, right).
+
+    Parameters
+    ----------
+    value
+        An int, a pair (h, w), ``"valid"`` (none), ``"same"`` (the output is ``ceil(H / stride)``
+        by ``ceil(W / stride)``; an odd pixel goes to the bottom and to the right), or
+        ``((top, bottom), (left, right))``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For any other type or spelling.
+    """
+    if type(value) is int:
+        return value, value, value, value
+    if isinstance(value, str):
+        return _named_padding(op, value, input_hw, kernel, stride, dilation)
+    if isinstance(value, (tuple, list)) and len(value) == 2:
+        if all(isinstance(side, (tuple, list)) for side in value):
+            return _four_sides(op, value)
+        if all(_is_integer(item) for item in value):
+            return int(value[0]), int(value[0]), int(value[1]), int(value[1])
+    elif _is_integer(value):
+        return (int(value),) * 4
+    error = ValueError if isinstance(value, (tuple, list)) and len(value) != 2 else TypeError
+    raise error(f"{op}: padding must be {_PADDING_SPELLINGS}, got {value!r}")
+
+
+def choice(op: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
+    """Return `value` if it is one of the spellings in `allowed`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a string, or not one of them.
+    """
+    if value in allowed and isinstance(value, str):
+        return value
+    error = ValueError if isinstance(value, str) else TypeError
+    spellings = ", ".join(repr(name) for name in allowed)
+    raise error(f"{op}: {argument} must be one of {spellings}, got {value!r}")
+
+
+def fused_activation(op: str, value: Any) -> str:
+    """Return the core's name of an ``activation=None | "relu" | "relu6"`` argument."""
+    if value is None:
+        return "none"
+    if value in ("relu", "relu6"):
+        return str(value)
+    error = ValueError if isinstance(value, str) else TypeError
+    raise error(f"{op}: activation must be None, 'relu' or 'relu6', got {value!r}")
+
+
+def number(op: str, argument: str, value: Any) -> float:
+    """Return a real number as a float; bools, strings and arrays raise ``TypeError``."""
+    if type(value) is float:
+        return value
+    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+        return float(value)
+    raise TypeError(f"{op}: {argument} must be a number, got {value!r}")
+
+
+def float_dtype(op: str, value: Any) -> np.dtype[Any]:
+    """Return a dtype argument as numpy's float32 or float64; None means float32."""
+    if value is None:
+        return np.dtype(np.float32)
+    try:
+        dtype: np.dtype[Any] = np.dtype(value)
+    except TypeError:
+        raise TypeError(f"{op}: dtype must be float32 or float64, got {value!r}") from None
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"{op}: dtype must be float32 or float64, got {dtype}")
+    return dtype
+
+
+_PADDING_SPELLINGS = (
+    "an int, a pair (h, w), 'valid', 'same' or ((top, bottom), (left, right)) of ints"
+)
+
+
+def _is_integer(value: Any) -> bool:
+    if isinstance(value, (bool, np.bool_)):
+        return False
+    try:
+        exact_integer(value)
+    except TypeError:
+        return False
+    return True
+
+
+def _four_sides(op: str, value: Sequence[Sequence[Any]]) -> Quadruple:
+    if any(len(side) != 2 for side in value):
+        raise ValueError(f"{op}: padding must be {_PADDING_SPELLINGS}, got {value!r}")
+    if not all(_is_integer(item) for side in value for item in side):
+        raise TypeError(f"{op}: padding must be {_PADDING_SPELLINGS}, got {value!r}")
+    (top, bottom), (left, right) = value
+    return int(top), int(bottom), int(left), int(right)
+
+
+def _named_padding(
+    op: str, value: str, input_hw: Sequence[int], kernel: Pair, stride: Pair, dilation: Pair
+) -> Quadruple:
+    if value == "valid":
+        return 0, 0, 0, 0
+    if value != "same":
+        raise ValueError(f"{op}: padding must be {_PADDING_SPELLINGS}, got {value!r}")
+    if min(stride) < 1:
+        raise ValueError(f"{op}: stride must be positive, got {stride}")
+    vertical, horizontal = (
+        max(
+            (-(-input_hw[i] // stride[i]) - 1) * stride[i]
+            + (kernel[i] - 1) * dilation[i]
+            + 1
+            - input_hw[i],
+            0,
+        )
+        for i in range(2)
+    )
+    return (
+        vertical // 2,
+        vertical - vertical // 2,
+        horizontal // 2,
+        horizontal - horizontal // 2,
+    )

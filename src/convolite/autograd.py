@@ -1,0 +1,221 @@
+"""Automatic differentiation: Function (the one door of every operation) and the reverse walk.
+
+Nothing here knows what an operation computes. `Function.apply` runs one and remembers how its
+output was made; `run_backward` visits those memories from the newest to the oldest. Backward
+functions return fresh gradients; only this file adds gradients up.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import ContextDecorator
+from heapq import heappop, heappush
+from itertools import count
+from types import SimpleNamespace, TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from convolite import _core
+
+if TYPE_CHECKING:
+    from convolite.tensor import Tensor
+
+Array = npt.NDArray[Any]
+
+
+class Differentiable:
+    """What the walk needs to know of a tensor; `convolite.Tensor` adds everything else.
+
+    `_creator` is the Context of the call that made it, or None for a leaf.
+    """
+
+    __slots__ = ("__weakref__", "_creator", "_data", "_grad", "_requires_grad")
+
+    _data: Array
+    _grad: Tensor | None
+    _requires_grad: bool
+    _creator: Context | None
+
+
+class Context:
+    """One call of a Function: what forward leaves for backward, and a node of the graph.
+
+    Forward stores arrays with `save` and anything else as plain attributes. The saved arrays
+    and the links to the inputs are dropped as soon as backward has used them.
+    """
+
+    function: type[Function]
+    edges: tuple[Context | Differentiable | None, ...] | None
+    order: int
+
+    def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
+        self.needs_input_grad = needs_input_grad
+        self.saved: Any = None
+
+    def save(self, **arrays: Any) -> None:
+        """Keep arrays for backward, which reads them back as ``ctx.saved.<name>``."""
+        self.saved = SimpleNamespace(**arrays)
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any: ...
+        def __setattr__(self, name: str, value: Any) -> None: ...
+
+
+class Function:
+    """An operation with a gradient. Subclasses define two static methods.
+
+    ``forward(ctx, *arguments)`` gets arrays in place of Tensors and every other argument as it
+    was given; it returns one array. ``backward(ctx, grad_output)`` returns a tuple with one
+    gradient array or None for each argument of forward, and computes only those that
+    ``ctx.needs_input_grad`` asks for. Neither may change its arguments.
+
+    Examples
+    --------
+    >>> class Double(Function):
+    ...     @staticmethod
+    ...     def forward(ctx, input):
+    ...         return input * 2
+    ...
+    ...     @staticmethod
+    ...     def backward(ctx, grad_output):
+    ...         return (grad_output * 2,)
+    >>> output = Double.apply(input_tensor)
+    """
+
+    forward: ClassVar[Callable[..., Any]]
+    backward: ClassVar[Callable[..., tuple[Any, ...]]]
+    tensor_type: ClassVar[type[Tensor]]  # set by convolite.tensor, which imports this file
+
+    @classmethod
+    def apply(cls, *arguments: Any) -> Tensor:
+        """Run forward on Tensors or arrays and return a Tensor that remembers how it was made."""
+        recording = _mode.recording
+        arrays = []
+        needs_input_grad = []
+        for argument in arguments:
+            if isinstance(argument, Differentiable):
+                arrays.append(argument._data)
+                needs_input_grad.append(recording and argument._requires_grad)
+            else:
+                arrays.append(argument)
+                needs_input_grad.append(False)
+        ctx = Context(tuple(needs_input_grad))
+        output = cls.tensor_type(cls.forward(ctx, *arrays))
+        if True in needs_input_grad:
+            ctx.function = cls
+            ctx.order = next(_calls)
+            ctx.edges = tuple(
+                (argument._creator or argument) if needed else None
+                for argument, needed in zip(arguments, needs_input_grad, strict=True)
+            )
+            output._creator = ctx
+            output._requires_grad = True
+        return output
+
+
+def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> None:
+    """Add the gradient of `root`, times `gradient`, to the `.grad` of every leaf it depends on.
+
+    Calls are visited newest first: a call's inputs exist before its output, so every gradient
+    is complete when its call is reached. A heap holds the frontier; there is no recursion, so
+    depth is limited by memory only.
+    """
+    if root._creator is None:
+        _accumulate(root, gradient, shared=True)
+        return
+    pending = {root._creator: gradient}
+    frontier = [(-root._creator.order, root._creator)]
+    while frontier:
+        node = heappop(frontier)[1]
+        grad_output = pending.pop(node)
+        if node.edges is None:
+            raise RuntimeError(_FREED)
+        grads = node.function.backward(node, grad_output)
+        for edge, grad in zip(node.edges, grads, strict=True):
+            if edge is None or grad is None:
+                continue
+            if not isinstance(edge, Context):
+                _accumulate(edge, grad, shared=_is_shared(grad, grad_output, grads))
+            elif edge in pending:
+                pending[edge] = _core.binary("add", pending[edge], grad)
+            else:
+                pending[edge] = grad
+                heappush(frontier, (-edge.order, edge))
+        if not retain_graph:
+            node.edges = node.saved = None
+
+
+def _is_shared(grad: Array, grad_output: Array, grads: tuple[Any, ...]) -> bool:
+    """Whether another tensor's gradient may live in the same memory as `grad`."""
+    return (
+        grad is grad_output
+        or isinstance(grad.base, np.ndarray)
+        or sum(grad is other for other in grads) > 1
+    )
+
+
+def _accumulate(leaf: Differentiable, grad: Array, shared: bool) -> None:
+    existing = leaf._grad
+    if existing is None:
+        leaf._grad = Function.tensor_type(grad.copy() if shared else grad)
+    elif existing._data.flags.writeable:
+        np.add(existing._data, grad, out=existing._data)
+    else:
+        existing._data = existing._data + grad
+
+
+_FREED = (
+    "backward: the arrays saved by this computation were freed by an earlier backward; "
+    "run the forward pass again, or pass retain_graph=True to the earlier call"
+)
+_calls = count()
+
+
+class _Mode(threading.local):
+    def __init__(self) -> None:
+        self.recording = True
+        self.outer: list[bool] = []
+
+
+_mode = _Mode()
+
+
+class no_grad(ContextDecorator):
+    """Within this context (or decorated function) nothing is recorded for backward.
+
+    The setting belongs to the current thread.
+
+    Examples
+    --------
+    >>> with convolite.no_grad():
+    ...     output = model(images)
+    """
+
+    _recording = False
+
+    def __enter__(self) -> None:
+        _mode.outer.append(_mode.recording)
+        _mode.recording = self._recording
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        _mode.recording = _mode.outer.pop()
+
+
+class enable_grad(no_grad):
+    """The opposite of `no_grad`, for a part inside it that is to be differentiated."""
+
+    _recording = True
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations of this thread are recorded for backward at the moment."""
+    return _mode.recording

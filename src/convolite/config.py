@@ -1,0 +1,54 @@
+"""What runs underneath: version, instruction set, threads and the buffer cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convolite import _core
+from convolite._args import integer
+
+
+def get_num_threads() -> int:
+    """Return how many threads the core uses."""
+    return _core.get_num_threads()
+
+
+def set_num_threads(threads: int) -> None:
+    """Set how many threads the core uses. Results do not depend on it, only speed does.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a positive int.
+    """
+    count = integer("set_num_threads", "threads", threads)
+    if count < 1:
+        raise ValueError(f"set_num_threads: threads must be positive, got {count}")
+    _core.set_num_threads(count)
+
+
+def show_config() -> None:
+    """Print the version, the compiler, the instruction sets and the number of threads."""
+    print(_described(_core.config()))
+
+
+def memory_stats() -> dict[str, Any]:
+    """Return how many bytes of results are in use and how many are kept for reuse."""
+    return _core.memory_stats()
+
+
+def release_memory() -> None:
+    """Give the memory that is kept for reuse back to the system."""
+    _core.release_memory()
+
+
+def _described(config: dict[str, Any]) -> str:
+    rows = {
+        "convolite": config["version"],
+        "compiler": config["compiler"],
+        "instruction set": config["isa"],
+        "compiled for": ", ".join(config["compiled_isas"]),
+        "supported here": ", ".join(config["supported_isas"]),
+        "threads": config["threads"],
+    }
+    return "\n".join(f"{name:<16} {value}" for name, value in rows.items())

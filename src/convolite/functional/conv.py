@@ -1,0 +1,128 @@
+"""conv2d: the Function and its public call.
+
+Which method computes a convolution is decided by the core; see `convolite.explain`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convolite import _core
+from convolite._args import Pair, Quadruple, fused_activation, integer, padding4, pair
+from convolite.autograd import Array, Context, Function
+from convolite.tensor import Tensor
+
+
+class Conv2d(Function):
+    """Cross-correlation of images with filters, plus bias and activation in the same pass."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        input: Array,
+        weight: Array,
+        bias: Array | None,
+        stride: Pair,
+        padding: Quadruple,
+        dilation: Pair,
+        groups: int,
+        activation: str,
+    ) -> Array:
+        images = input if input.ndim != 3 else input[None]
+        output = _core.conv2d_forward(
+            images, weight, bias, stride, padding, dilation, groups, activation
+        )
+        needs_input, needs_weight = ctx.needs_input_grad[:2]
+        ctx.save(
+            images=images if needs_weight else None,
+            weight=weight if needs_input else None,
+            output=None if activation == "none" else output,
+        )
+        ctx.shapes = images.shape, weight.shape
+        ctx.geometry = stride, padding, dilation, groups
+        ctx.activation = activation
+        ctx.unbatched = input.ndim == 3
+        return output[0] if ctx.unbatched else output
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        saved, (images_shape, weight_shape) = ctx.saved, ctx.shapes
+        if ctx.unbatched:
+            grad_output = grad_output[None]
+        if saved.output is not None:
+            grad_output = _core.activation_backward(ctx.activation, grad_output, saved.output, 0.0)
+        grad_input = grad_weight = grad_bias = None
+        if ctx.needs_input_grad[0]:
+            grad_input = _core.conv2d_backward_input(
+                grad_output, saved.weight, images_shape, *ctx.geometry
+            )
+            if ctx.unbatched:
+                grad_input = grad_input[0]
+        if ctx.needs_input_grad[1]:
+            grad_weight = _core.conv2d_backward_weight(
+                grad_output, saved.images, weight_shape, *ctx.geometry
+            )
+        if ctx.needs_input_grad[2]:
+            grad_bias = _core.conv2d_backward_bias(grad_output)
+        return grad_input, grad_weight, grad_bias, None, None, None, None, None
+
+
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+    activation: str | None = None,
+) -> Tensor:
+    """Convolve images with filters (a cross-correlation, as everywhere in deep learning).
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, H, W) or (C, H, W)
+    weight : Tensor, (out_channels, C / groups, kernel_h, kernel_w)
+    bias : Tensor, (out_channels,), optional
+    stride, dilation : int or (h, w)
+        Steps of the window over the image, and between the filter's taps.
+    padding : int, (h, w), "valid", "same" or ((top, bottom), (left, right))
+        Zeros around the image. "same" gives an output of ``ceil(H / stride)``; an odd pixel
+        goes to the bottom and to the right.
+    groups : int
+        Channels are split into this many independent convolutions.
+    activation : {None, "relu", "relu6"}
+        Applied in the same pass over memory.
+
+    Returns
+    -------
+    Tensor, (N, out_channels, out_h, out_w), without N if the input had none
+        ``out_h = floor((H + top + bottom - dilation * (kernel_h - 1) - 1) / stride) + 1``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For dtypes, spellings and sizes that do not fit together.
+
+    Notes
+    -----
+    Goodfellow, Bengio and Courville, Deep Learning (2016), equation 9.6.
+    """
+    if len(weight.shape) != 4:
+        raise ValueError(
+            "conv2d: weight must have 4 axes (out_channels, channels / groups, kernel_h, "
+            f"kernel_w), got weight.shape = {tuple(weight.shape)}"
+        )
+    steps = pair("conv2d", "stride", stride)
+    spacing = pair("conv2d", "dilation", dilation)
+    borders = padding4("conv2d", padding, input.shape[-2:], weight.shape[2:], steps, spacing)
+    return Conv2d.apply(
+        input,
+        weight,
+        bias,
+        steps,
+        borders,
+        spacing,
+        integer("conv2d", "groups", groups),
+        fused_activation("conv2d", activation),
+    )

@@ -1,0 +1,63 @@
+"""Making Tensors from other things, and arrays from Tensors: numbers, lists, DLPack, numpy.
+
+Arithmetic does not belong here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convolite.autograd import Array, Differentiable
+
+
+def as_array(data: Any) -> Array:
+    """Return an ndarray, sharing memory where that is possible.
+
+    Arrays and anything with ``__array__`` or DLPack keep their dtype; Python numbers and nested
+    lists of them become float32.
+
+    Raises
+    ------
+    TypeError
+        If the elements are not real numbers.
+    """
+    if isinstance(data, Differentiable):
+        return data._data
+    if not hasattr(data, "__array__") and hasattr(data, "__dlpack__"):
+        return np.from_dlpack(data)
+    array = np.asarray(data)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"tensor: data must be real numbers, got {_excerpt(data)}")
+    return array if hasattr(data, "dtype") else array.astype(np.float32)
+
+
+def array_of(value: Any) -> Any:
+    """Return a Tensor's array, and anything else as it is."""
+    return value._data if isinstance(value, Differentiable) else value
+
+
+def plain_index(index: Any) -> Any:
+    """Return an index with arrays in place of Tensors and lists."""
+    if isinstance(index, tuple):
+        return tuple(plain_index(part) for part in index)
+    if isinstance(index, list):
+        return np.asarray(index, dtype=None if index else np.intp)
+    return array_of(index)
+
+
+def without_tensors(value: Any) -> Any:
+    """Return nested tuples, lists and dicts with arrays in place of Tensors."""
+    if isinstance(value, Differentiable):
+        return value._data
+    if isinstance(value, (tuple, list)):
+        return type(value)(without_tensors(item) for item in value)
+    if isinstance(value, dict):
+        return {key: without_tensors(item) for key, item in value.items()}
+    return value
+
+
+def _excerpt(data: Any) -> str:
+    text = repr(data)
+    return text if len(text) <= 60 else text[:57] + "..."
