@@ -5,6 +5,8 @@ namespace convolite::python {
 
 namespace py = pybind11;
 
+void bind_conv2d(py::module_& module);
+void bind_gather(py::module_& module);
 void bind_linear(py::module_& module);
 void bind_runtime(py::module_& module);
 
@@ -14,5 +16,7 @@ PYBIND11_MODULE(_core, module) {
   using namespace convolite::python;
   module.doc() = "The compiled core of convolite: kernels over numpy arrays.";
   bind_runtime(module);
+  bind_conv2d(module);
+  bind_gather(module);
   bind_linear(module);
 }

@@ -1,0 +1,63 @@
+// 2-D convolution (cross-correlation) over NCHW, with stride, dilation, groups and four-sided padding:
+//   output[n, o, y, x] = bias[o] + sum over c, r, s of
+//       weight[o, c, r, s] * input[n, c, y * stride + r * dilation - top, x * stride + ... - left]
+// (Goodfellow, Bengio and Courville 2016, eq. 9.6); pixels outside the input count as zero.
+#pragma once
+
+#include <convolite/types.h>
+
+#include <string>
+#include <vector>
+
+namespace convolite {
+
+struct Conv2dShape {
+  Nchw input;
+  Index out_channels = 0;
+  HW kernel;
+  HW stride;
+  Padding padding;
+  HW dilation;
+  Index groups = 1;
+  HW output;  // floor((input + padding - span) / stride) + 1, filled by infer()
+
+  // The only validator. `weight` is (out_channels, channels / groups, kernel_h, kernel_w).
+  static Conv2dShape infer(const Nchw& input, const Nchw& weight, HW stride, const Padding& padding,
+                           HW dilation, Index groups);
+
+  Index group_in() const { return input.c / groups; }
+  Index group_out() const { return out_channels / groups; }
+  Index taps() const { return kernel.h * kernel.w; }
+  Nchw result() const { return {input.n, out_channels, output.h, output.w}; }
+  Index weight_size() const { return out_channels * group_in() * taps(); }
+  Index multiply_adds() const { return result().size() * group_in() * taps(); }
+};
+
+enum class Pass { forward, backward_input, backward_weight };
+
+// input (n, c, h, w), weight (oc, c / groups, kh, kw), bias (oc) or empty -> output (n, oc, oh, ow).
+template <class T>
+void conv2d_forward(const Conv2dShape&, Span<const T> input, Span<const T> weight,
+                    Span<const T> bias, Activation, Span<T> output);
+// grad_output (n, oc, oh, ow), weight -> grad_input (n, c, h, w), overwritten.
+template <class T>
+void conv2d_backward_input(const Conv2dShape&, Span<const T> grad_output, Span<const T> weight,
+                           Span<T> grad_input);
+// grad_output (n, oc, oh, ow), input -> grad_weight (oc, c / groups, kh, kw), overwritten.
+template <class T>
+void conv2d_backward_weight(const Conv2dShape&, Span<const T> grad_output, Span<const T> input,
+                            Span<T> grad_weight);
+// grad_output (n, oc, oh, ow) -> grad_bias (oc), the sum over images and pixels.
+template <class T>
+void conv2d_backward_bias(const Nchw& result, Span<const T> grad_output, Span<T> grad_bias);
+
+// One line of the plan's menu: a method, and why it declined or was chosen.
+struct Conv2dChoice {
+  std::string method;
+  bool chosen = false;
+  std::string reason;
+};
+// The menu from the top down to the method that runs this pass.
+std::vector<Conv2dChoice> conv2d_explain(const Conv2dShape&, Pass);
+
+}  // namespace convolite

@@ -1,0 +1,161 @@
+// convolite._core.conv2d_*.
+#include <convolite/conv2d.h>
+
+#include <array>
+
+#include "arrays.h"
+
+namespace convolite::python {
+namespace {
+
+using Pair = std::array<Index, 2>;
+using Quadruple = std::array<Index, 4>;
+
+HW to_hw(const Pair& pair) { return {pair[0], pair[1]}; }
+
+// The arguments that every pass shares, as Python gives them.
+struct Geometry {
+  Pair stride;
+  Quadruple padding;
+  Pair dilation;
+  Index groups;
+
+  Conv2dShape infer(const Nchw& input, const Nchw& weight) const {
+    return Conv2dShape::infer(input, weight, to_hw(stride),
+                              {padding[0], padding[1], padding[2], padding[3]}, to_hw(dilation),
+                              groups);
+  }
+};
+
+Nchw to_nchw(const char* op, const char* name, const Shape& shape, const char* axes) {
+  if (shape.size() != 4) {
+    fail(op, ": ", name, " must have 4 axes ", axes, ", got ", name, ".shape = ",
+         shape_text(shape));
+  }
+  return {shape[0], shape[1], shape[2], shape[3]};
+}
+
+constexpr const char* kImageAxes = "(n, c, h, w)";
+constexpr const char* kFilterAxes = "(out_channels, in_channels / groups, kernel_h, kernel_w)";
+
+Shape result_shape(const Conv2dShape& shape) {
+  return {shape.input.n, shape.out_channels, shape.output.h, shape.output.w};
+}
+
+py::array forward(const py::array& input_array, const py::array& weight_array,
+                  const py::object& bias_object, const Pair& stride, const Quadruple& padding,
+                  const Pair& dilation, Index groups, const std::string& activation_name) {
+  const char* op = "conv2d";
+  return dispatch(op, "input", input_array, [&](auto zero) -> py::array {
+    using T = decltype(zero);
+    const Input<T> input(op, "input", input_array);
+    const Input<T> weight(op, "filters", weight_array);
+    const OptionalInput<T> bias(op, "bias", bias_object);
+    const Conv2dShape shape = Geometry{stride, padding, dilation, groups}.infer(
+        to_nchw(op, "input", input.shape(), kImageAxes),
+        to_nchw(op, "filters", weight.shape(), kFilterAxes));
+    if (bias.given()) check_shape(op, "bias", bias.get(), {shape.out_channels});
+    const Activation activation = parse_activation(op, activation_name);
+    const Output<T> output(op, result_shape(shape));
+    {
+      const py::gil_scoped_release release;
+      conv2d_forward(shape, input.span(), weight.span(), bias.span(), activation, output.span());
+    }
+    return output.array();
+  });
+}
+
+py::array backward_input(const py::array& grad_output_array, const py::array& weight_array,
+                         const Shape& input_shape, const Pair& stride, const Quadruple& padding,
+                         const Pair& dilation, Index groups) {
+  const char* op = "conv2d_backward_input";
+  return dispatch(op, "grad_output", grad_output_array, [&](auto zero) -> py::array {
+    using T = decltype(zero);
+    const Input<T> grad_output(op, "grad_output", grad_output_array);
+    const Input<T> weight(op, "filters", weight_array);
+    const Conv2dShape shape = Geometry{stride, padding, dilation, groups}.infer(
+        to_nchw(op, "input", input_shape, kImageAxes),
+        to_nchw(op, "filters", weight.shape(), kFilterAxes));
+    check_shape(op, "grad_output", grad_output, result_shape(shape));
+    const Output<T> grad_input(op, input_shape);
+    {
+      const py::gil_scoped_release release;
+      conv2d_backward_input(shape, grad_output.span(), weight.span(), grad_input.span());
+    }
+    return grad_input.array();
+  });
+}
+
+py::array backward_weight(const py::array& grad_output_array, const py::array& input_array,
+                          const Shape& weight_shape, const Pair& stride, const Quadruple& padding,
+                          const Pair& dilation, Index groups) {
+  const char* op = "conv2d_backward_weight";
+  return dispatch(op, "grad_output", grad_output_array, [&](auto zero) -> py::array {
+    using T = decltype(zero);
+    const Input<T> grad_output(op, "grad_output", grad_output_array);
+    const Input<T> input(op, "input", input_array);
+    const Conv2dShape shape = Geometry{stride, padding, dilation, groups}.infer(
+        to_nchw(op, "input", input.shape(), kImageAxes),
+        to_nchw(op, "filters", weight_shape, kFilterAxes));
+    check_shape(op, "grad_output", grad_output, result_shape(shape));
+    const Output<T> grad_weight(op, weight_shape);
+    {
+      const py::gil_scoped_release release;
+      conv2d_backward_weight(shape, grad_output.span(), input.span(), grad_weight.span());
+    }
+    return grad_weight.array();
+  });
+}
+
+py::array backward_bias(const py::array& grad_output_array) {
+  const char* op = "conv2d_backward_bias";
+  return dispatch(op, "grad_output", grad_output_array, [&](auto zero) -> py::array {
+    using T = decltype(zero);
+    const Input<T> grad_output(op, "grad_output", grad_output_array);
+    const Nchw result = to_nchw(op, "grad_output", grad_output.shape(), kImageAxes);
+    const Output<T> grad_bias(op, {result.c});
+    {
+      const py::gil_scoped_release release;
+      conv2d_backward_bias(result, grad_output.span(), grad_bias.span());
+    }
+    return grad_bias.array();
+  });
+}
+
+std::vector<std::tuple<std::string, std::string, std::string>> explain(
+    const Shape& input_shape, const Shape& weight_shape, const Pair& stride,
+    const Quadruple& padding, const Pair& dilation, Index groups) {
+  const Conv2dShape shape = Geometry{stride, padding, dilation, groups}.infer(
+      to_nchw("conv2d", "input", input_shape, kImageAxes),
+      to_nchw("conv2d", "filters", weight_shape, kFilterAxes));
+  const std::pair<const char*, Pass> passes[] = {{"forward", Pass::forward},
+                                                 {"backward_input", Pass::backward_input},
+                                                 {"backward_weight", Pass::backward_weight}};
+  std::vector<std::tuple<std::string, std::string, std::string>> lines;
+  for (const auto& [name, pass] : passes) {
+    for (const Conv2dChoice& choice : conv2d_explain(shape, pass)) {
+      lines.emplace_back(name, choice.method,
+                         choice.chosen ? choice.reason : "declined: " + choice.reason);
+    }
+  }
+  return lines;
+}
+
+}  // namespace
+
+void bind_conv2d(py::module_& module) {
+  module.def("conv2d_forward", forward, py::arg("input"), py::arg("weight"), py::arg("bias"),
+             py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
+             py::arg("activation"));
+  module.def("conv2d_backward_input", backward_input, py::arg("grad_output"), py::arg("weight"),
+             py::arg("input_shape"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+             py::arg("groups"));
+  module.def("conv2d_backward_weight", backward_weight, py::arg("grad_output"), py::arg("input"),
+             py::arg("weight_shape"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+             py::arg("groups"));
+  module.def("conv2d_backward_bias", backward_bias, py::arg("grad_output"));
+  module.def("conv2d_explain", explain, py::arg("input_shape"), py::arg("weight_shape"),
+             py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"));
+}
+
+}  // namespace convolite::python

@@ -1,0 +1,108 @@
+// The menu itself, and the public functions, which only ask it.
+#include "ops/conv2d/plan.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "ops/conv2d/direct.h"
+#include "runtime/threads.h"
+
+namespace convolite {
+namespace {
+
+const char* accepts_everything(const Conv2dShape&, Pass) { return nullptr; }
+
+// From the most special method to the most general. Winograd (3x3, stride 1), depthwise and pointwise
+// kernels take their rows above `direct`; each needs a row in cases/conv2d.csv where it wins.
+template <class T>
+const std::vector<Conv2dMethod<T>>& menu() {
+  static const std::vector<Conv2dMethod<T>> methods = {
+      {"direct", accepts_everything,
+       "implicit GEMM, output channels as lanes: any kernel, stride, dilation and groups",
+       direct_forward<T>, direct_backward_input<T>, direct_backward_weight<T>},
+  };
+  return methods;
+}
+
+// The sum of one plane in eight interleaved partial sums, whatever the vector width.
+template <class T>
+T sum_plane(const T* plane, Index size) {
+  T partial[8] = {};
+  Index i = 0;
+  for (; i + 8 <= size; i += 8) {
+    for (int j = 0; j < 8; ++j) partial[j] += plane[i + j];
+  }
+  for (; i < size; ++i) partial[i % 8] += plane[i];
+  return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
+         ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+}
+
+}  // namespace
+
+template <class T>
+const Conv2dMethod<T>& plan_conv2d(const Conv2dShape& shape, Pass pass) {
+  for (const Conv2dMethod<T>& method : menu<T>()) {
+    if (method.declines(shape, pass) == nullptr) return method;
+  }
+  return menu<T>().back();
+}
+
+std::vector<Conv2dChoice> conv2d_explain(const Conv2dShape& shape, Pass pass) {
+  std::vector<Conv2dChoice> choices;
+  for (const Conv2dMethod<float>& method : menu<float>()) {
+    const char* reason = method.declines(shape, pass);
+    choices.push_back({method.name, reason == nullptr, reason == nullptr ? method.reason : reason});
+    if (reason == nullptr) break;
+  }
+  return choices;
+}
+
+template <class T>
+void conv2d_forward(const Conv2dShape& shape, Span<const T> input, Span<const T> weight,
+                    Span<const T> bias, Activation activation, Span<T> output) {
+  assert(input.size == shape.input.size() && weight.size == shape.weight_size());
+  assert(output.size == shape.result().size());
+  plan_conv2d<T>(shape, Pass::forward)
+      .forward(shape, input.data, weight.data, bias.data, activation, output.data);
+}
+
+template <class T>
+void conv2d_backward_input(const Conv2dShape& shape, Span<const T> grad_output,
+                           Span<const T> weight, Span<T> grad_input) {
+  assert(grad_output.size == shape.result().size() && grad_input.size == shape.input.size());
+  plan_conv2d<T>(shape, Pass::backward_input)
+      .backward_input(shape, grad_output.data, weight.data, grad_input.data);
+}
+
+template <class T>
+void conv2d_backward_weight(const Conv2dShape& shape, Span<const T> grad_output,
+                            Span<const T> input, Span<T> grad_weight) {
+  assert(grad_output.size == shape.result().size() && grad_weight.size == shape.weight_size());
+  plan_conv2d<T>(shape, Pass::backward_weight)
+      .backward_weight(shape, grad_output.data, input.data, grad_weight.data);
+}
+
+template <class T>
+void conv2d_backward_bias(const Nchw& result, Span<const T> grad_output, Span<T> grad_bias) {
+  parallel_for(result.c, result.size(), [&](Index channel, int) {
+    T sum = 0;
+    for (Index n = 0; n < result.n; ++n) {
+      sum += sum_plane(grad_output.data + (n * result.c + channel) * result.pixels(),
+                       result.pixels());
+    }
+    grad_bias[channel] = sum;
+  });
+}
+
+#define CONVOLITE_INSTANTIATE(T)                                                                 \
+  template const Conv2dMethod<T>& plan_conv2d(const Conv2dShape&, Pass);                         \
+  template void conv2d_forward(const Conv2dShape&, Span<const T>, Span<const T>, Span<const T>,  \
+                               Activation, Span<T>);                                             \
+  template void conv2d_backward_input(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>); \
+  template void conv2d_backward_weight(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>); \
+  template void conv2d_backward_bias(const Nchw&, Span<const T>, Span<T>);
+CONVOLITE_INSTANTIATE(float)
+CONVOLITE_INSTANTIATE(double)
+#undef CONVOLITE_INSTANTIATE
+
+}  // namespace convolite
