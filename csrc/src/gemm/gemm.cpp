@@ -6,7 +6,6 @@
 #include "gemm/gemm.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "gemm/panels.h"
 #include "runtime/buffer.h"
@@ -16,33 +15,23 @@
 namespace convolite {
 namespace {
 
-constexpr Index kDepthBlock = 256;               // a panel of 256 x 16 floats fills half of L1
-constexpr Index kRowBlock = 24;                  // a multiple of every tile height: 4 of 6, 3 of 8
-constexpr Index kPanelsPerTask = 4;              // reuses a block of A from L2 four times
-constexpr Index kPackedBytes = Index{8} << 20;   // packed columns of B held at once
-
-template <class T>
-void pack_panel(const GemmKernels<T>& kernels, MatrixView<T> b, Index depth, Index used,
-                Index width, T* packed) {
-  if (b.row_stride == 1 && b.column_stride != 1) {
-    kernels.transpose(used, depth, b.data, b.column_stride, packed, width);
-  } else {
-    for (Index k = 0; k < depth; ++k) {
-      std::copy_n(b.data + k * b.row_stride, used, packed + k * width);
-    }
-  }
-  if (used == width) return;
-  for (Index k = 0; k < depth; ++k) std::fill_n(packed + k * width + used, width - used, T(0));
-}
+// Measured on Zen 3 with csrc/benchmarks/bench_gemm, 2026-11: other values within a factor of two of these
+// lose 0 to 5 %.
+constexpr Index kPanelBytes = 24 << 10;         // a panel of one depth block: most of L1
+constexpr Index kRowBlock = 24;                 // a multiple of every tile height: 4 of 6, 3 of 8
+constexpr Index kPanelsPerTask = 4;             // reuses a block of A from L2 four times
+constexpr Index kPackedBytes = Index{8} << 20;  // packed columns of B held at once
+constexpr Index kPackRows = 64;                 // rows of B packed by one task
 
 template <class T>
 class Gemm {
  public:
   Gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c, const Epilogue<T>& epilogue)
       : size_(size), a_(a), b_(b), c_(c), epilogue_(epilogue), kernels_(kernels<T>().gemm) {
-    const Index depth = std::min(size.k, kDepthBlock);
-    a_cols_ = Buffer<std::int32_t>(std::max<Index>(depth, 1));
-    for (Index k = 0; k < depth; ++k) a_cols_[k] = static_cast<std::int32_t>(k * a.column_stride);
+    const Index tile_bytes = kernels<T>().lanes * kernels_.vectors * static_cast<Index>(sizeof(T));
+    depth_block_ = std::max<Index>(1, std::min(size.k, kPanelBytes / tile_bytes));
+    a_cols_ = Buffer<std::int32_t>(depth_block_);
+    for (Index k = 0; k < depth_block_; ++k) a_cols_[k] = static_cast<std::int32_t>(k * a.column_stride);
     for (Index m = 0; m < kernels_.rows; ++m) {
       a_rows_[m] = static_cast<std::int32_t>(m * a.row_stride);
       c_rows_[m] = static_cast<std::int32_t>(m * size.n);
@@ -64,12 +53,7 @@ class Gemm {
  private:
   void multiply_columns(Index first, Index columns, T* packed) const {
     const PanelLayout layout(kernels<T>(), columns);
-    parallel_for(layout.panels(), layout.padded_columns() * size_.k, [&](Index panel, int) {
-      MatrixView<T> b = b_;
-      b.data += (first + layout.first_column(panel)) * b.column_stride;
-      pack_panel(kernels_, b, size_.k, layout.used(panel), layout.width(panel),
-                 packed + layout.offset(panel, size_.k));
-    });
+    pack_columns(layout, first, packed);
     const Index row_blocks = (size_.m + kRowBlock - 1) / kRowBlock;
     const Index panel_blocks = (layout.panels() + kPanelsPerTask - 1) / kPanelsPerTask;
     parallel_for(row_blocks * panel_blocks, size_.m * columns * size_.k, [&](Index task, int) {
@@ -79,12 +63,34 @@ class Gemm {
     });
   }
 
+  // B's columns from `first` on as panels; a task packs a few rows of all of them.
+  void pack_columns(const PanelLayout& layout, Index first, T* packed) const {
+    const bool rows_are_contiguous = b_.column_stride == 1;
+    parallel_blocks(
+        size_.k, kPackRows, layout.padded_columns() * size_.k, [&](Index begin, Index end, int) {
+          for (Index panel = 0; panel < layout.panels(); ++panel) {
+            const Index width = layout.width(panel), used = layout.used(panel);
+            const T* from = b_.data + begin * b_.row_stride +
+                            (first + layout.first_column(panel)) * b_.column_stride;
+            T* to = packed + layout.offset(panel, size_.k) + begin * width;
+            if (rows_are_contiguous) {
+              kernels_.pack(end - begin, used, width, from, b_.row_stride, to);
+              continue;
+            }
+            kernels_.transpose(used, end - begin, from, b_.column_stride, to, width);
+            for (Index k = 0; used < width && k < end - begin; ++k) {
+              std::fill_n(to + k * width + used, width - used, T(0));
+            }
+          }
+        });
+  }
+
   void multiply_block(Index row_begin, const PanelLayout& layout, Index panel_begin,
                       Index panel_end, Index first, const T* packed) const {
     const Index row_end = std::min(row_begin + kRowBlock, size_.m);
     Index k = 0;
     do {
-      const Index depth = std::min(kDepthBlock, size_.k - k);
+      const Index depth = std::min(depth_block_, size_.k - k);
       for (Index panel = panel_begin; panel < panel_end; ++panel) {
         const Index width = layout.width(panel);
         const T* b = packed + layout.offset(panel, size_.k) + k * width;
@@ -119,6 +125,7 @@ class Gemm {
   T* c_;
   Epilogue<T> epilogue_;
   const GemmKernels<T>& kernels_;
+  Index depth_block_;
   Buffer<std::int32_t> a_cols_;
   std::int32_t a_rows_[kMaxTileRows], c_rows_[kMaxTileRows];
 };

@@ -125,6 +125,19 @@ void transpose(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
   }
 }
 
+template <class T>
+void pack(std::ptrdiff_t rows, std::ptrdiff_t used, std::ptrdiff_t width, const T* input,
+          std::ptrdiff_t input_stride, T* output) {
+  constexpr std::ptrdiff_t lanes = kLanes<T>;
+  for (std::ptrdiff_t i = 0; i < rows; ++i, input += input_stride, output += width) {
+    std::ptrdiff_t j = 0;
+    for (; j + lanes <= used; j += lanes) store(output + j, load(input + j));
+    for (; j < width; j += lanes) {
+      store(output + j, j < used ? load_partial(input + j, used - j) : Vec<T>{});
+    }
+  }
+}
+
 // Tile shapes: 8 x 3 accumulators leave room for operands among 32 registers, 6 x 2 among 16.
 #if CONVOLITE_VECTOR_BYTES == 64
 constexpr int kTileRows = 8;
@@ -158,6 +171,7 @@ constexpr GemmKernels<T> gemm_kernels() {
   kernels.rows = kTileRows;
   kernels.vectors = kTileVectors;
   kernels.transpose = transpose<T>;
+  kernels.pack = pack<T>;
   fill_tiles<T, 1>(kernels);
   return kernels;
 }

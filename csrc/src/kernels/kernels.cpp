@@ -9,10 +9,22 @@ namespace {
 #include "kernels/vec.h"
 //
 #include "kernels/gemm_tile.inl"
+#include "kernels/math.inl"
+// Ordered by use, not by name: each may use what stands above it.
+#include "kernels/elementwise.inl"
+//
+#include "kernels/activation.inl"
+#include "kernels/reduce_rows.inl"
+//
+#include "kernels/softmax_rows.inl"
+//
+#include "kernels/optimizer.inl"
 
 template <class T>
 constexpr KernelTable<T> make_table() {
-  return {static_cast<int>(kLanes<T>), gemm_kernels<T>()};
+  return {static_cast<int>(kLanes<T>), gemm_kernels<T>(),    elementwise_kernels<T>(),
+          activation_kernels<T>(),     reduce_kernels<T>(),  softmax_kernels<T>(),
+          optimizer_kernels<T>()};
 }
 
 }  // namespace

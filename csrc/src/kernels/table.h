@@ -50,12 +50,118 @@ struct GemmKernels {
   // output[j * output_stride + i] = input[i * input_stride + j] for i < rows, j < columns.
   void (*transpose)(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
                     std::ptrdiff_t input_stride, T* output, std::ptrdiff_t output_stride);
+  // output[i * width + j] = input[i * input_stride + j] for i < rows, j < used; zero for used <= j < width.
+  // `width` is a multiple of the lanes.
+  void (*pack)(std::ptrdiff_t rows, std::ptrdiff_t used, std::ptrdiff_t width, const T* input,
+               std::ptrdiff_t input_stride, T* output);
+};
+
+// Element by element. unary: a, output of `count` values. binary: `rows` rows of `columns` values;
+// an operand that is no row (at most one of the two) is one value per row. a_stride and b_stride lead to
+// the next row; the output is dense. Both may equal the output's place.
+template <class T>
+struct BinaryArguments {
+  const T* a;
+  const T* b;
+  bool a_is_row, b_is_row;
+  std::ptrdiff_t a_stride, b_stride;
+  std::ptrdiff_t rows, columns;
+  T* output;
+};
+
+template <class T>
+struct ElementwiseKernels {
+  using Unary = void (*)(const T* a, std::ptrdiff_t count, T* output);
+  using Binary = void (*)(const BinaryArguments<T>&);
+  Unary negative, exp, log, sqrt, abs, sign, reciprocal;
+  Binary add, subtract, multiply, divide, power, maximum, minimum;
+};
+
+// Activation functions over `count` values; `saved` is the output of relu, relu6, sigmoid and tanh, the
+// input of the others; `parameter` is the slope of leaky_relu, the alpha of elu.
+template <class T>
+struct ActivationKernel {
+  void (*forward)(const T* input, std::ptrdiff_t count, T parameter, T* output);
+  void (*backward)(const T* grad_output, const T* saved, std::ptrdiff_t count, T parameter,
+                   T* grad_input);
+};
+
+template <class T>
+struct ActivationKernels {
+  ActivationKernel<T> relu, leaky_relu, relu6, elu, gelu, gelu_tanh, silu, hardswish, hardsigmoid,
+      sigmoid, tanh;
+};
+
+// Sums and extrema. Runs are contiguous (extrema: count >= 1). The *_rows kernels combine rows >= 1 rows,
+// column by column: output[j] of `columns`; a sum is plain in T, so keep the rows few.
+template <class T>
+struct ReduceKernels {
+  using Extremum = T (*)(const T* input, std::ptrdiff_t count);
+  using Rows = void (*)(const T* input, std::ptrdiff_t stride, std::ptrdiff_t rows,
+                        std::ptrdiff_t columns, T* output);
+  double (*sum)(const T* input, std::ptrdiff_t count);
+  Extremum maximum, minimum;
+  Rows sum_rows, maximum_rows, minimum_rows;
+};
+
+// Softmax along a contiguous row of `count`, or along columns: entry i < length of column j < columns is
+// at [i * stride + j], columns <= kSoftmaxColumns. Entries are never empty: count, length >= 1.
+constexpr std::ptrdiff_t kSoftmaxColumns = 256;
+
+struct SoftmaxColumns {
+  std::ptrdiff_t length, stride, columns;
+};
+
+template <class T>
+struct SoftmaxKernels {
+  using Row = void (*)(const T* input, std::ptrdiff_t count, T* output);
+  using RowBackward = void (*)(const T* grad_output, const T* output, std::ptrdiff_t count,
+                               T* grad_input);
+  using Columns = void (*)(const SoftmaxColumns&, const T* input, T* output);
+  using ColumnsBackward = void (*)(const SoftmaxColumns&, const T* grad_output, const T* output,
+                                   T* grad_input);
+  Row softmax_row, log_softmax_row;
+  RowBackward softmax_backward_row, log_softmax_backward_row;
+  // output = scale * exp(input); for columns scale has one value per column.
+  void (*scaled_exp_row)(const T* input, T scale, std::ptrdiff_t count, T* output);
+  Columns softmax_columns, log_softmax_columns;
+  ColumnsBackward softmax_backward_columns, log_softmax_backward_columns;
+  void (*scaled_exp_columns)(const SoftmaxColumns&, const T* input, const T* scale, T* output);
+};
+
+// Optimizer updates of `count` values in place.
+template <class T>
+struct SgdArguments {
+  T lr, momentum, fresh, weight_decay;  // fresh = 1 - dampening
+};
+
+template <class T>
+struct AdamArguments {
+  T fresh1, beta2, fresh2, eps;  // fresh1 = 1 - beta1, fresh2 = 1 - beta2
+  T weight_decay;                // decoupled: 1 - lr * weight_decay, the factor of the parameter
+  T step_size;                   // lr / (1 - beta1^step)
+  T root_correction;             // sqrt(1 - beta2^step)
+};
+
+template <class T>
+struct OptimizerKernels {
+  using Sgd = void (*)(const SgdArguments<T>&, const T* gradient, std::ptrdiff_t count,
+                       T* parameter, T* velocity);
+  using Adam = void (*)(const AdamArguments<T>&, const T* gradient, std::ptrdiff_t count,
+                        T* parameter, T* exp_avg, T* exp_avg_sq);
+  Sgd sgd, sgd_momentum, sgd_momentum_first, sgd_nesterov, sgd_nesterov_first;
+  Adam adam, adam_decoupled;
 };
 
 template <class T>
 struct KernelTable {
   int lanes;  // elements of one vector
   GemmKernels<T> gemm;
+  ElementwiseKernels<T> elementwise;
+  ActivationKernels<T> activation;
+  ReduceKernels<T> reduce;
+  SoftmaxKernels<T> softmax;
+  OptimizerKernels<T> optimizer;
 };
 
 #define CONVOLITE_DECLARE_TABLES(level)       \

@@ -71,3 +71,54 @@ template <class T>
 CONVOLITE_INLINE Vec<T> at_most(Vec<T> value, Vec<T> high) {
   return value > high ? high : value;
 }
+
+// Lane numbers 0, 1, ... as template arguments, for shuffles that every vector width shares.
+template <int... Lane>
+struct LaneList {};
+template <int Count, int... Lane>
+struct LaneSequence : LaneSequence<Count - 1, Count - 1, Lane...> {};
+template <int... Lane>
+struct LaneSequence<0, Lane...> {
+  using type = LaneList<Lane...>;
+};
+template <class T>
+using Lanes = typename LaneSequence<static_cast<int>(kLanes<T>)>::type;
+
+template <class T, int... Lane>
+CONVOLITE_INLINE VecMask<T> number_lanes(LaneList<Lane...>) {
+  return VecMask<T>{Lane...};
+}
+// 0, 1, 2, ...
+template <class T>
+CONVOLITE_INLINE VecMask<T> lane_numbers() {
+  return number_lanes<T>(Lanes<T>{});
+}
+
+template <int First, class V, int... Lane>
+CONVOLITE_INLINE V every_second(V a, V b, LaneList<Lane...>) {
+  return __builtin_shufflevector(a, b, (First + 2 * Lane)...);
+}
+// Of the row that a and b form: elements 0, 2, 4, ... and elements 1, 3, 5, ...
+template <class T>
+CONVOLITE_INLINE Vec<T> evens(Vec<T> a, Vec<T> b) {
+  return every_second<0>(a, b, Lanes<T>{});
+}
+template <class T>
+CONVOLITE_INLINE Vec<T> odds(Vec<T> a, Vec<T> b) {
+  return every_second<1>(a, b, Lanes<T>{});
+}
+
+template <int First, class V, int... Lane>
+CONVOLITE_INLINE V alternate(V a, V b, LaneList<Lane...>) {
+  constexpr int n = static_cast<int>(sizeof...(Lane));
+  return __builtin_shufflevector(a, b, (First + Lane / 2 + Lane % 2 * n)...);
+}
+// The inverse: the first and the second vector of the row a[0] b[0] a[1] b[1] ...
+template <class T>
+CONVOLITE_INLINE Vec<T> interleave_low(Vec<T> a, Vec<T> b) {
+  return alternate<0>(a, b, Lanes<T>{});
+}
+template <class T>
+CONVOLITE_INLINE Vec<T> interleave_high(Vec<T> a, Vec<T> b) {
+  return alternate<static_cast<int>(kLanes<T>) / 2>(a, b, Lanes<T>{});
+}

@@ -1,0 +1,58 @@
+// Optimizer updates in place, one pass over parameter, gradient and state. PyTorch's rules. Bound by
+// memory traffic.
+
+// Rules without momentum, with it, and with Nesterov's look ahead; `First`: the velocity starts as the
+// gradient and is not read.
+template <class T, bool Momentum, bool Nesterov, bool First>
+void sgd_span(const SgdArguments<T>& arguments, const T* gradient, std::ptrdiff_t count,
+              T* parameter, T* velocity) {
+  const Vec<T> rate = broadcast(arguments.lr), momentum = broadcast(arguments.momentum);
+  const Vec<T> fresh = broadcast(arguments.fresh), decay = broadcast(arguments.weight_decay);
+  for (std::ptrdiff_t i = 0; i < count; i += kLanes<T>) {
+    const Vec<T> at = load_up_to(parameter, i, count);
+    Vec<T> step = load_up_to(gradient, i, count) + decay * at;
+    if constexpr (Momentum) {
+      Vec<T> speed = step;
+      if constexpr (!First) speed = momentum * load_up_to(velocity, i, count) + fresh * step;
+      store_up_to<T>(velocity, i, count, speed);
+      step = Nesterov ? step + momentum * speed : speed;
+    }
+    store_up_to<T>(parameter, i, count, at - rate * step);
+  }
+}
+
+template <class T, bool Decoupled>
+void adam_span(const AdamArguments<T>& arguments, const T* gradient, std::ptrdiff_t count,
+               T* parameter, T* exp_avg, T* exp_avg_sq) {
+  const Vec<T> fresh1 = broadcast(arguments.fresh1), fresh2 = broadcast(arguments.fresh2);
+  const Vec<T> beta2 = broadcast(arguments.beta2), eps = broadcast(arguments.eps);
+  const Vec<T> decay = broadcast(arguments.weight_decay), step = broadcast(arguments.step_size);
+  const Vec<T> root_correction = broadcast(arguments.root_correction);
+  for (std::ptrdiff_t i = 0; i < count; i += kLanes<T>) {
+    Vec<T> at = load_up_to(parameter, i, count);
+    Vec<T> grad = load_up_to(gradient, i, count);
+    if constexpr (Decoupled) {
+      at *= decay;
+    } else {
+      grad += decay * at;
+    }
+    const Vec<T> old = load_up_to(exp_avg, i, count);
+    const Vec<T> mean = old + fresh1 * (grad - old);
+    const Vec<T> square = beta2 * load_up_to(exp_avg_sq, i, count) + fresh2 * grad * grad;
+    store_up_to<T>(exp_avg, i, count, mean);
+    store_up_to<T>(exp_avg_sq, i, count, square);
+    const Vec<T> size = square_root(square) / root_correction + eps;
+    store_up_to<T>(parameter, i, count, at - step * mean / size);
+  }
+}
+
+template <class T>
+constexpr OptimizerKernels<T> optimizer_kernels() {
+  return {sgd_span<T, false, false, false>,
+          sgd_span<T, true, false, false>,
+          sgd_span<T, true, false, true>,
+          sgd_span<T, true, true, false>,
+          sgd_span<T, true, true, true>,
+          adam_span<T, false>,
+          adam_span<T, true>};
+}
