@@ -1,0 +1,185 @@
+"""save and load: arrays by name in safetensors files, written atomically. Nothing is unpickled."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from convolite.autograd import Array
+from convolite.errors import FormatError
+from convolite.interop import array_of
+
+AnyPath = str | os.PathLike[str]
+
+_ITEM_SIZES = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "U16": 2,
+    "I16": 2,
+    "F16": 2,
+    "U32": 4,
+    "I32": 4,
+    "F32": 4,
+    "U64": 8,
+    "I64": 8,
+    "F64": 8,
+}  # what numpy can hold
+
+
+def save(module_or_dict: Any, path: AnyPath, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a module's state, or arrays by name, to a safetensors file.
+
+    The file appears complete or not at all: it is written beside `path`, forced to the disk,
+    and then renamed.
+
+    Parameters
+    ----------
+    module_or_dict : Module or mapping of str to array_like
+    path : path
+    metadata : mapping of str to str, optional
+        Text stored beside the arrays.
+
+    Raises
+    ------
+    TypeError
+        If it is neither, or if a value is not an array of numbers.
+    OSError
+        If the file cannot be written.
+    """
+    from safetensors.numpy import save as serialized
+
+    state = getattr(module_or_dict, "state_dict", lambda: module_or_dict)()
+    if not isinstance(state, Mapping):
+        raise TypeError(
+            "save: module_or_dict must be a Module or a dict of arrays, "
+            f"got {type(module_or_dict).__name__}"
+        )
+    arrays = {_name(name): _storable(name, value) for name, value in state.items()}
+    write_atomically(path, serialized(arrays, dict(metadata) if metadata else None))
+
+
+def load(path: AnyPath) -> dict[str, Array]:
+    """Read a safetensors file into arrays by name.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    dict of str to ndarray
+        `Module.load_state_dict` takes it.
+
+    Raises
+    ------
+    FormatError
+        If the file is damaged, truncated or something else; with its name and what is wrong.
+    OSError
+        If it cannot be read.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load as parsed
+
+    content = Path(path).read_bytes()
+    _check(Path(path).name, content)
+    try:
+        return dict(parsed(content))
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise FormatError(f"{Path(path).name}: {error}") from error
+
+
+def write_atomically(path: AnyPath, content: bytes) -> None:
+    """Write a file so that a reader, or a crash, finds the old content or the new, never a part.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written; no temporary file is left then.
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.part")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Force the new name to the disk, where the system lets a folder be opened."""
+    with suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"save: names must be strings, got {name!r}")
+    return name
+
+
+def _storable(name: str, value: Any) -> Array:
+    array = np.asarray(array_of(value))
+    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+        raise TypeError(f"save: {name} must be an array of numbers, got {array.dtype}")
+    return array
+
+
+def _check(name: str, content: bytes) -> None:
+    """Raise FormatError with a sentence for people; the parser's own messages are terse."""
+    if len(content) < 8:
+        raise FormatError(f"{name}: not a safetensors file, it has only {len(content)} bytes")
+    header_size = int.from_bytes(content[:8], "little")
+    if header_size > len(content) - 8:
+        raise FormatError(
+            f"{name}: not a safetensors file or truncated, its header needs {header_size} bytes "
+            f"but the file ends after {len(content) - 8}"
+        )
+    try:
+        header = json.loads(content[8 : 8 + header_size])
+    except ValueError:
+        raise FormatError(f"{name}: not a safetensors file, its header is not JSON") from None
+    if not isinstance(header, dict):
+        raise FormatError(f"{name}: not a safetensors file, its header is not a JSON object")
+    available = len(content) - 8 - header_size
+    for tensor, entry in header.items():
+        if tensor != "__metadata__":
+            _check_entry(name, tensor, entry, available)
+
+
+def _check_entry(name: str, tensor: str, entry: Any, available: int) -> None:
+    try:
+        kind, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
+        items = int(np.prod([int(size) for size in shape], dtype=object))
+        needed = items * _ITEM_SIZES.get(kind, 0)
+        begin, end = int(begin), int(end)
+    except (KeyError, TypeError, ValueError):
+        raise FormatError(f'{name}: the entry of tensor "{tensor}" is damaged') from None
+    if kind not in _ITEM_SIZES:
+        raise FormatError(f'{name}: tensor "{tensor}" has the dtype {kind}, which numpy lacks')
+    if end > available:
+        raise FormatError(
+            f'{name}: tensor "{tensor}" needs {end} bytes but the file ends after {available}'
+        )
+    if not 0 <= begin <= end or end - begin != needed:
+        raise FormatError(
+            f'{name}: tensor "{tensor}" of shape {tuple(shape)} needs {needed} bytes '
+            f"but has {end - begin}"
+        )

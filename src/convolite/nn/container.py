@@ -1,0 +1,135 @@
+"""Sequential and ModuleList: modules that hold other modules in order.
+
+Sequential runs a convolution, linear layer or batch norm together with the ReLU or ReLU6 right
+behind it, in one pass over memory. The result is the same as one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from convolite.nn.activation import ReLU, ReLU6
+from convolite.nn.conv import Conv2d
+from convolite.nn.linear import Linear
+from convolite.nn.module import Module
+from convolite.nn.norm import BatchNorm1d, BatchNorm2d
+
+_ACTIVATED = frozenset([Conv2d, Linear, BatchNorm1d, BatchNorm2d])
+_ACTIVATIONS: Mapping[type[Module], str] = {ReLU: "relu", ReLU6: "relu6"}
+
+
+class _Ordered(Module):
+    """Children under the names "0", "1", ... or under names of their own, in order."""
+
+    def __init__(self, modules: Iterable[tuple[str, Any]]) -> None:
+        super().__init__()
+        for name, module in modules:
+            self._append(name, module)
+
+    def _append(self, name: str, module: Any) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(
+                f"{type(self).__name__}: module {name} must be a Module, got {module!r}"
+            )
+        if hasattr(self, name):
+            raise ValueError(f"{type(self).__name__}: the name {name!r} is already in use")
+        setattr(self, name, module)
+
+    def _names(self) -> list[str]:
+        return [name for name, _ in self.named_children()]
+
+    def append(self, module: Module) -> Any:
+        """Put a module behind the last one and return this container."""
+        self._append(str(len(self)), module)
+        return self
+
+    def __len__(self) -> int:
+        return len(self._names())
+
+    def __iter__(self) -> Iterator[Module]:
+        return self.children()
+
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            chosen = self._names()[index]
+            return type(self)._from_children({name: getattr(self, name) for name in chosen})
+        return getattr(self, self._names()[index])
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._names()[index], module)
+
+    @classmethod
+    def _from_children(cls, children: Mapping[str, Module]) -> Any:
+        """A container of this class around some of the children."""
+        return cls(children.items())
+
+
+class Sequential(_Ordered):
+    """Modules run one after the other.
+
+    Parameters
+    ----------
+    *modules : Module, or one mapping of names to modules
+        Without a mapping the names are "0", "1", ...
+
+    Examples
+    --------
+    >>> model = nn.Sequential(nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 36, 10))
+    """
+
+    def __init__(self, *modules: Module | Mapping[str, Module]) -> None:
+        first = modules[0] if len(modules) == 1 else None
+        if isinstance(first, Mapping):
+            super().__init__(first.items())
+        else:
+            super().__init__((str(i), module) for i, module in enumerate(modules))
+
+    def forward(self, input: Any) -> Any:
+        """Run the modules in order."""
+        for module, activation in _steps(self.children()):
+            if activation is None:
+                input = module(input)
+            else:
+                input = module.forward_activated(input, activation)
+        return input
+
+    @classmethod
+    def _from_children(cls, children: Mapping[str, Module]) -> Any:
+        return cls(children)
+
+
+def _steps(modules: Iterable[Module]) -> list[tuple[Any, str | None]]:
+    """Modules with the activation that each computes along, None for the plain call."""
+    steps: list[tuple[Any, str | None]] = []
+    for module in modules:
+        activation = _ACTIVATIONS.get(type(module))
+        if activation is not None and steps and not module._forward_hooks:
+            previous, along = steps[-1]
+            if along is None and type(previous) in _ACTIVATED and not previous._forward_hooks:
+                steps[-1] = previous, activation
+                continue
+        steps.append((module, None))
+    return steps
+
+
+class ModuleList(_Ordered):
+    """A list of modules whose parameters are found; calling them is up to the owner.
+
+    Parameters
+    ----------
+    modules : iterable of Module, optional
+    """
+
+    def __init__(self, modules: Iterable[Module] = ()) -> None:
+        super().__init__((str(i), module) for i, module in enumerate(modules))
+
+    def extend(self, modules: Iterable[Module]) -> ModuleList:
+        """Append all modules and return the list."""
+        for module in modules:
+            self.append(module)
+        return self
+
+    @classmethod
+    def _from_children(cls, children: Mapping[str, Module]) -> Any:
+        return cls(children.values())

@@ -1,0 +1,122 @@
+"""Conv2d: a convolution layer that owns its filters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convolite import functional
+from convolite._args import choice, float_dtype, integer, padding4, pair
+from convolite.nn import init
+from convolite.nn.module import Module
+from convolite.nn.parameter import Parameter
+from convolite.tensor import Tensor
+
+
+class Conv2d(Module):
+    """Convolution of (N, C, H, W) or (C, H, W) images.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+    kernel_size, stride, dilation : int or (h, w)
+    padding : int, (h, w), "valid", "same" or ((top, bottom), (left, right))
+    groups : int
+        Must divide both channel counts.
+    bias : bool
+        Whether a bias is added.
+    padding_mode : {"zeros"}
+    device : {None, "cpu"}
+    dtype : float32 or float64, optional
+
+    Attributes
+    ----------
+    weight : Parameter, (out_channels, in_channels / groups, kernel_h, kernel_w)
+    bias : Parameter, (out_channels,), or None
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: Any,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.in_channels = integer("Conv2d", "in_channels", in_channels)
+        self.out_channels = integer("Conv2d", "out_channels", out_channels)
+        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size)
+        self.stride = pair("Conv2d", "stride", stride)
+        self.padding = padding
+        self.dilation = pair("Conv2d", "dilation", dilation)
+        self.groups = integer("Conv2d", "groups", groups)
+        self.padding_mode = choice("Conv2d", "padding_mode", padding_mode, ("zeros",))
+        choice("Conv2d", "device", device or "cpu", ("cpu",))
+        self._check()
+        element = float_dtype("Conv2d", dtype)
+        shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        self.weight = Parameter(np.empty(shape, element))
+        self.bias = Parameter(np.empty(self.out_channels, element)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights, evenly within ±1 / sqrt(fan_in)."""
+        init.default_weight_and_bias_(self.weight, self.bias)
+
+    def forward(self, input: Any) -> Tensor:
+        """Convolve images (N, C, H, W) or one image (C, H, W)."""
+        return self.forward_activated(input, None)
+
+    def forward_activated(self, input: Any, activation: str | None) -> Tensor:
+        """Convolve and apply "relu" or "relu6" in the same pass."""
+        return functional.conv2d(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            activation,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the arguments that differ from their defaults."""
+        text = (
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
+            f"stride={self.stride}"
+        )
+        if self.padding not in (0, (0, 0), "valid"):
+            text += f", padding={self.padding!r}"
+        if self.dilation != (1, 1):
+            text += f", dilation={self.dilation}"
+        if self.groups != 1:
+            text += f", groups={self.groups}"
+        return text if self.bias is not None else text + ", bias=False"
+
+    def _check(self) -> None:
+        for name in ("in_channels", "out_channels", "groups"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Conv2d: {name} must be positive, got {getattr(self, name)}")
+        for name in ("kernel_size", "stride", "dilation"):
+            if min(getattr(self, name)) < 1:
+                raise ValueError(f"Conv2d: {name} must be positive, got {getattr(self, name)}")
+        for name in ("in_channels", "out_channels"):
+            if getattr(self, name) % self.groups:
+                raise ValueError(
+                    f"Conv2d: {name} must be divisible by groups "
+                    f"({name} = {getattr(self, name)}, groups = {self.groups})"
+                )
+        sides = padding4(
+            "Conv2d", self.padding, self.kernel_size, self.kernel_size, self.stride, self.dilation
+        )
+        if min(sides) < 0:
+            raise ValueError(f"Conv2d: padding must not be negative, got {self.padding!r}")

@@ -1,0 +1,130 @@
+"""Initial values of parameters. Every function fills a tensor in place and returns it.
+
+Random values come from the generator that `convolite.manual_seed` restarts.
+"""
+
+from __future__ import annotations
+
+from math import prod, sqrt
+from typing import TypeVar
+
+from convolite import random
+from convolite._args import choice
+from convolite.tensor import Tensor
+
+AnyTensor = TypeVar("AnyTensor", bound=Tensor)
+
+
+def zeros_(tensor: AnyTensor) -> AnyTensor:
+    """Fill with 0."""
+    return constant_(tensor, 0.0)
+
+
+def ones_(tensor: AnyTensor) -> AnyTensor:
+    """Fill with 1."""
+    return constant_(tensor, 1.0)
+
+
+def constant_(tensor: AnyTensor, value: float) -> AnyTensor:
+    """Fill with a number."""
+    tensor.numpy()[...] = value
+    return tensor
+
+
+def uniform_(tensor: AnyTensor, a: float = 0.0, b: float = 1.0) -> AnyTensor:
+    """Fill with numbers spread evenly over [a, b)."""
+    tensor.numpy()[...] = random.generator().uniform(a, b, tensor.shape)
+    return tensor
+
+
+def normal_(tensor: AnyTensor, mean: float = 0.0, std: float = 1.0) -> AnyTensor:
+    """Fill with normally distributed numbers."""
+    tensor.numpy()[...] = random.generator().normal(mean, std, tensor.shape)
+    return tensor
+
+
+def kaiming_uniform_(
+    tensor: AnyTensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> AnyTensor:
+    """Fill evenly within ±gain * sqrt(3 / fan), He et al. 2015 (arXiv 1502.01852).
+
+    Parameters
+    ----------
+    a : float
+        Negative slope of the leaky ReLU behind the layer.
+    mode : {"fan_in", "fan_out"}
+        Keep the variance of the forward pass or of the gradients.
+    nonlinearity : str
+        See `calculate_gain`.
+    """
+    bound = sqrt(3.0) * _kaiming_std("kaiming_uniform_", tensor, a, mode, nonlinearity)
+    return uniform_(tensor, -bound, bound)
+
+
+def kaiming_normal_(
+    tensor: AnyTensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+) -> AnyTensor:
+    """Fill normally with deviation gain / sqrt(fan); parameters as in `kaiming_uniform_`."""
+    return normal_(tensor, 0.0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity))
+
+
+def xavier_uniform_(tensor: AnyTensor, gain: float = 1.0) -> AnyTensor:
+    """Fill evenly within ±gain * sqrt(6 / (fan_in + fan_out)), Glorot and Bengio 2010."""
+    bound = gain * sqrt(6.0 / sum(fans("xavier_uniform_", tensor)))
+    return uniform_(tensor, -bound, bound)
+
+
+def xavier_normal_(tensor: AnyTensor, gain: float = 1.0) -> AnyTensor:
+    """Fill normally with deviation gain * sqrt(2 / (fan_in + fan_out))."""
+    return normal_(tensor, 0.0, gain * sqrt(2.0 / sum(fans("xavier_normal_", tensor))))
+
+
+def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
+    """Return the factor by which a nonlinearity asks weights to be enlarged.
+
+    Parameters
+    ----------
+    nonlinearity : {"linear", "conv2d", "sigmoid", "tanh", "relu", "leaky_relu", "selu"}
+    param : float, optional
+        Negative slope of the leaky ReLU; 0.01 if left out.
+    """
+    gains = {
+        "linear": 1.0,
+        "conv2d": 1.0,
+        "sigmoid": 1.0,
+        "tanh": 5.0 / 3.0,
+        "relu": sqrt(2.0),
+        "leaky_relu": sqrt(2.0 / (1.0 + (0.01 if param is None else param) ** 2)),
+        "selu": 0.75,
+    }
+    return gains[choice("calculate_gain", "nonlinearity", nonlinearity, tuple(gains))]
+
+
+def fans(op: str, tensor: Tensor) -> tuple[int, int]:
+    """Return how many inputs an output has, and how many outputs an input has.
+
+    Raises
+    ------
+    ValueError
+        For tensors with fewer than two axes.
+    """
+    if tensor.ndim < 2:
+        raise ValueError(f"{op}: tensor must have at least 2 axes, got shape {tensor.shape}")
+    window = prod(tensor.shape[2:])
+    return tensor.shape[1] * window, tensor.shape[0] * window
+
+
+def default_weight_and_bias_(weight: Tensor, bias: Tensor | None) -> None:
+    """Fill a layer as PyTorch does: both evenly within ±1 / sqrt(fan_in)."""
+    if weight.size == 0:
+        return
+    kaiming_uniform_(weight, a=sqrt(5.0))
+    if bias is not None:
+        bound = 1.0 / sqrt(fans("bias", weight)[0])
+        uniform_(bias, -bound, bound)
+
+
+def _kaiming_std(op: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
+    choice(op, "mode", mode, ("fan_in", "fan_out"))
+    fan = fans(op, tensor)[mode == "fan_out"]
+    return calculate_gain(nonlinearity, a) / sqrt(fan)

@@ -1,0 +1,82 @@
+"""Linear: a fully connected layer, and Identity, which changes nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convolite import functional
+from convolite._args import choice, float_dtype, integer
+from convolite.nn import init
+from convolite.nn.module import Module
+from convolite.nn.parameter import Parameter
+from convolite.tensor import Tensor, as_tensor
+
+
+class Linear(Module):
+    """Fully connected layer: ``input @ weight.T + bias``.
+
+    Parameters
+    ----------
+    in_features, out_features : int
+    bias : bool
+        Whether a bias is added.
+    device : {None, "cpu"}
+    dtype : float32 or float64, optional
+
+    Attributes
+    ----------
+    weight : Parameter, (out_features, in_features)
+    bias : Parameter, (out_features,), or None
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        bias: bool = True,
+        device: str | None = None,
+        dtype: Any = None,
+    ) -> None:
+        super().__init__()
+        self.in_features = integer("Linear", "in_features", in_features)
+        self.out_features = integer("Linear", "out_features", out_features)
+        choice("Linear", "device", device or "cpu", ("cpu",))
+        for name in ("in_features", "out_features"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"Linear: {name} must be positive, got {getattr(self, name)}")
+        element = float_dtype("Linear", dtype)
+        self.weight = Parameter(np.empty((self.out_features, self.in_features), element))
+        self.bias = Parameter(np.empty(self.out_features, element)) if bias else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw new weights, evenly within ±1 / sqrt(in_features)."""
+        init.default_weight_and_bias_(self.weight, self.bias)
+
+    def forward(self, input: Any) -> Tensor:
+        """Apply the layer to (..., in_features)."""
+        return functional.linear(input, self.weight, self.bias)
+
+    def forward_activated(self, input: Any, activation: str) -> Tensor:
+        """Apply the layer and "relu" or "relu6" in the same pass."""
+        return functional.linear(input, self.weight, self.bias, activation)
+
+    def extra_repr(self) -> str:
+        """Return the sizes."""
+        return (
+            f"in_features={self.in_features}, out_features={self.out_features}, "
+            f"bias={self.bias is not None}"
+        )
+
+
+class Identity(Module):
+    """Returns its input. Any constructor arguments are accepted and ignored."""
+
+    def __init__(self, *_arguments: Any, **_options: Any) -> None:
+        super().__init__()
+
+    def forward(self, input: Any) -> Tensor:
+        """Return the input."""
+        return as_tensor(input)

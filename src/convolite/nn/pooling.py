@@ -1,0 +1,139 @@
+"""MaxPool2d, AvgPool2d and AdaptiveAvgPool2d: pooling as modules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convolite import functional
+from convolite._args import pair
+from convolite.nn.module import Module
+from convolite.tensor import Tensor
+
+
+class MaxPool2d(Module):
+    """Largest value of every window.
+
+    Parameters
+    ----------
+    kernel_size : int or (h, w)
+    stride : int or (h, w), optional
+        The kernel size if left out.
+    padding, dilation : int or (h, w)
+    return_indices : bool
+        Must be False.
+    ceil_mode : bool
+        Whether windows that reach beyond the padded image count.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        return_indices: bool = False,
+        ceil_mode: bool = False,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.dilation = dilation
+        self.ceil_mode = ceil_mode
+        if return_indices:
+            raise ValueError("MaxPool2d: return_indices must be False, got True")
+        for name in ("kernel_size", "stride", "padding", "dilation"):
+            pair("MaxPool2d", name, getattr(self, name))
+
+    def forward(self, input: Any) -> Tensor:
+        """Pool images (N, C, H, W) or one image (C, H, W)."""
+        return functional.max_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            ceil_mode=self.ceil_mode,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the window."""
+        return (
+            f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}, "
+            f"dilation={self.dilation}, ceil_mode={self.ceil_mode}"
+        )
+
+
+class AvgPool2d(Module):
+    """Mean of every window.
+
+    Parameters
+    ----------
+    kernel_size : int or (h, w)
+    stride : int or (h, w), optional
+        The kernel size if left out.
+    padding : int or (h, w)
+    ceil_mode : bool
+        Whether windows that reach beyond the padded image count.
+    count_include_pad : bool
+        Whether the padding's zeros count in the mean.
+    divisor_override : int, optional
+        Divide the sums by this instead of the window's size.
+    """
+
+    def __init__(
+        self,
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.stride = kernel_size if stride is None else stride
+        self.padding = padding
+        self.ceil_mode = ceil_mode
+        self.count_include_pad = count_include_pad
+        self.divisor_override = divisor_override
+        for name in ("kernel_size", "stride", "padding"):
+            pair("AvgPool2d", name, getattr(self, name))
+
+    def forward(self, input: Any) -> Tensor:
+        """Pool images (N, C, H, W) or one image (C, H, W)."""
+        return functional.avg_pool2d(
+            input,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+        )
+
+    def extra_repr(self) -> str:
+        """Return the window."""
+        return f"kernel_size={self.kernel_size}, stride={self.stride}, padding={self.padding}"
+
+
+class AdaptiveAvgPool2d(Module):
+    """Means of a fixed number of windows, whatever the size of the image.
+
+    Parameters
+    ----------
+    output_size : int or (h, w)
+        A None in the pair keeps that side of the image.
+    """
+
+    def __init__(self, output_size: Any) -> None:
+        super().__init__()
+        self.output_size = output_size
+
+    def forward(self, input: Any) -> Tensor:
+        """Pool images (N, C, H, W) or one image (C, H, W) to the output size."""
+        return functional.adaptive_avg_pool2d(input, self.output_size)
+
+    def extra_repr(self) -> str:
+        """Return the output size."""
+        return f"output_size={self.output_size}"

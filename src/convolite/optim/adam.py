@@ -1,0 +1,104 @@
+"""Adam and AdamW: steps scaled by running means of the gradient and of its square."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import numpy as np
+
+from convolite import _core
+from convolite.optim.optimizer import Group, Optimizer
+
+
+class Adam(Optimizer):
+    """Adam, Kingma and Ba 2015 (arXiv 1412.6980), algorithm 1.
+
+    ``parameter -= lr * m / (sqrt(v) + eps)`` with ``m`` and ``v`` the running means of the
+    gradient and of its square, corrected for their start at zero.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dicts with "params" and options
+    lr : float
+        Learning rate.
+    betas : (float, float)
+        How much of the two running means is kept at each step, within [0, 1).
+    eps : float
+        Added to the denominator.
+    weight_decay : float
+        Times the parameter, added to the gradient.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For options and parameters that cannot be used.
+    """
+
+    _decoupled: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(
+            params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
+        )
+
+    def _check_options(self, options: Group) -> None:
+        super()._check_options(options)
+        betas = options["betas"]
+        if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
+            raise ValueError(f"{self._name()}: betas must be two numbers in [0, 1), got {betas}")
+
+    def _update(self, group: Group) -> None:
+        beta1, beta2 = group["betas"]
+        for parameters, arrays, gradients in self._batches(group, _steps_taken):
+            states = [self.state.setdefault(parameter, {}) for parameter in parameters]
+            for state, array in zip(states, arrays, strict=True):
+                if not state:
+                    state.update(
+                        step=0, exp_avg=np.zeros_like(array), exp_avg_sq=np.zeros_like(array)
+                    )
+                state["step"] = int(state["step"]) + 1
+            _core.adam_step(
+                arrays,
+                gradients,
+                [state["exp_avg"] for state in states],
+                [state["exp_avg_sq"] for state in states],
+                states[0]["step"],
+                group["lr"],
+                beta1,
+                beta2,
+                group["eps"],
+                group["weight_decay"],
+                self._decoupled,
+            )
+
+
+class AdamW(Adam):
+    """Adam with decoupled weight decay, Loshchilov and Hutter 2019 (arXiv 1711.05101).
+
+    ``parameter *= 1 - lr * weight_decay`` takes the place of a term in the gradient. The
+    arguments are Adam's, with ``weight_decay=0.01`` by default.
+    """
+
+    _decoupled = True
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay)
+
+
+def _steps_taken(state: dict[str, Any]) -> int:
+    return int(state["step"]) if state else 0

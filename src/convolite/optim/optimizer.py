@@ -1,0 +1,183 @@
+"""Optimizer: parameter groups, per-parameter state, saving and loading. Rules are elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any
+
+from convolite._args import number
+from convolite.autograd import Array
+from convolite.optim.saved import check_saved, restored
+from convolite.tensor import Tensor
+
+Group = dict[str, Any]
+State = dict[str, Any]
+
+
+class Optimizer:
+    """Base class of the update rules.
+
+    Attributes
+    ----------
+    param_groups : list of dict
+        Each holds a list ``"params"`` and the options that apply to it, which may be changed
+        at any time.
+    state : dict
+        Maps a parameter to what the rule remembers about it.
+    defaults : dict
+        The options given to the constructor.
+    """
+
+    _update: Callable[[Group], None]  # applies the rule to a group's members with a gradient
+
+    def __init__(self, params: Iterable[Any], defaults: Group) -> None:
+        self.defaults = defaults
+        self.state: dict[Tensor, State] = {}
+        self.param_groups: list[Group] = []
+        self._check_options(defaults)
+        if isinstance(params, (Tensor, Mapping)):
+            raise TypeError(
+                f"{self._name()}: params must be an iterable of tensors or of groups, "
+                f"got a {type(params).__name__}"
+            )
+        given = list(params)
+        if not given:
+            raise ValueError(f"{self._name()}: params must hold at least one tensor, got none")
+        groups = given if isinstance(given[0], Mapping) else [{"params": given}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: Mapping[str, Any]) -> None:
+        """Add a group: a mapping with ``"params"`` and any options that differ from the defaults.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For things that cannot be optimized, parameters that are in a group already, and
+            options that the rule does not know.
+        """
+        name = self._name()
+        if not isinstance(group, Mapping) or "params" not in group:
+            raise TypeError(f'{name}: a group must be a dict with "params", got {group!r:.80}')
+        members = [group["params"]] if isinstance(group["params"], Tensor) else group["params"]
+        options = {key: value for key, value in group.items() if key != "params"}
+        unknown = sorted(set(options) - set(self.defaults))
+        if unknown:
+            raise ValueError(
+                f"{name}: a group has the unknown option {unknown[0]!r}, "
+                f"known are {', '.join(self.defaults)}"
+            )
+        merged = {**self.defaults, **options}
+        self._check_options(merged)
+        parameters: list[Tensor] = []
+        taken = {id(each) for existing in self.param_groups for each in existing["params"]}
+        for i, parameter in enumerate(members):
+            self._check_parameter(i, parameter)
+            if id(parameter) in taken:
+                raise ValueError(f"{name}: parameter {i} of a group appears twice")
+            taken.add(id(parameter))
+            parameters.append(parameter)
+        self.param_groups.append({"params": parameters, **merged})
+
+    def zero_grad(self) -> None:
+        """Clear the gradient of every parameter."""
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                parameter.grad = None
+
+    def step(self) -> None:
+        """Change every parameter that has a gradient, once."""
+        for group in self.param_groups:
+            self._update(group)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return options and state as arrays and plain values, parameters named by position.
+
+        The arrays share memory with the optimizer. Apart from them the dict can be written as
+        JSON; `load_state_dict` accepts it back with the positions as strings.
+        """
+        positions: dict[Tensor, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                positions[parameter] = len(positions)
+            numbers = [positions[parameter] for parameter in group["params"]]
+            groups.append({**group, "params": numbers})
+        state = {positions[parameter]: dict(values) for parameter, values in self.state.items()}
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from a `state_dict` of an optimizer over parameters of the same shapes.
+
+        Raises
+        ------
+        ValueError
+            If groups, sizes, names or shapes differ; nothing has been changed then.
+        """
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        check_saved(self._name(), self.param_groups, parameters, state_dict)
+        self.state = {
+            parameters[int(position)]: {
+                key: restored(value, parameters[int(position)].dtype)
+                for key, value in values.items()
+            }
+            for position, values in state_dict["state"].items()
+        }
+        for group, saved in zip(self.param_groups, state_dict["param_groups"], strict=True):
+            for key, value in saved.items():
+                if key != "params":
+                    group[key] = tuple(value) if isinstance(value, list) else value
+
+    def __repr__(self) -> str:
+        lines = []
+        for i, group in enumerate(self.param_groups):
+            lines.append(f"Group {i}: {len(group['params'])} parameters")
+            lines += [f"    {key}: {group[key]}" for key in sorted(group) if key != "params"]
+        return f"{self._name()}(\n  " + "\n  ".join(lines) + "\n)"
+
+    def _check_options(self, options: Group) -> None:
+        """Raise for options that the rule cannot work with."""
+        for key in ("lr", "weight_decay", "eps"):
+            if key in options:
+                self._check_not_negative(key, options[key])
+
+    def _check_not_negative(self, key: str, value: Any) -> None:
+        if not number(self._name(), key, value) >= 0.0:
+            raise ValueError(f"{self._name()}: {key} must not be negative, got {value}")
+
+    def _check_parameter(self, position: int, parameter: Any) -> None:
+        name = self._name()
+        if not isinstance(parameter, Tensor):
+            raise TypeError(
+                f"{name}: parameter {position} must be a Tensor, got {type(parameter).__name__}"
+            )
+        if not parameter.is_leaf:
+            raise ValueError(f"{name}: parameter {position} is the result of an operation")
+        flags = parameter.numpy().flags
+        if parameter.dtype.kind != "f" or not (flags.c_contiguous and flags.writeable):
+            raise ValueError(
+                f"{name}: parameter {position} must be floats in a writable, contiguous array"
+            )
+
+    def _batches(
+        self, group: Group, label: Callable[[State], Hashable]
+    ) -> list[tuple[list[Tensor], list[Array], list[Array]]]:
+        """Members with a gradient, as (tensors, their arrays, their gradients).
+
+        Those of one dtype whose state gets the same label come together: the core changes each
+        such list in one call.
+        """
+        batches: dict[Hashable, tuple[list[Tensor], list[Array], list[Array]]] = {}
+        for parameter in group["params"]:
+            gradient = parameter._grad
+            if gradient is not None:
+                state = self.state.get(parameter, {})
+                batch = batches.setdefault((parameter.dtype, label(state)), ([], [], []))
+                batch[0].append(parameter)
+                batch[1].append(parameter._data)
+                batch[2].append(gradient._data)
+        return list(batches.values())
+
+    @classmethod
+    def _name(cls) -> str:
+        return cls.__name__

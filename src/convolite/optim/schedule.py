@@ -1,0 +1,91 @@
+"""LRScheduler: counting epochs and setting rates. The schedules themselves are elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convolite._args import integer
+from convolite.optim.optimizer import Optimizer
+
+
+class LRScheduler:
+    """Base class of the schedules.
+
+    A schedule says how the first rate follows from the base rate (`_first`) and every later
+    one from the one before (`_next`).
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+    last_epoch : int
+        Epochs already done, counted from 0; -1 to start.
+    """
+
+    def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
+        name = type(self).__name__
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(
+                f"{name}: optimizer must be an Optimizer, got {type(optimizer).__name__}"
+            )
+        self.optimizer = optimizer
+        self.last_epoch = integer(name, "last_epoch", last_epoch)
+        for i, group in enumerate(optimizer.param_groups):
+            if self.last_epoch == -1:
+                group.setdefault("initial_lr", group["lr"])
+            elif "initial_lr" not in group:
+                raise ValueError(
+                    f"{name}: last_epoch {last_epoch} needs an optimizer that had a schedule "
+                    f"before, but group {i} has no initial_lr"
+                )
+        self.base_lrs: list[float] = [group["initial_lr"] for group in optimizer.param_groups]
+        self.step()
+
+    def step(self) -> None:
+        """Go on by one epoch (or batch, as the schedule was planned) and set the rates."""
+        self.last_epoch += 1
+        self._set_rates()
+        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+
+    def restart(self) -> None:
+        """Go back to epoch 0, whatever the rates are now."""
+        for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = base_lr
+        self.last_epoch = -1
+        self.step()
+
+    def get_last_lr(self) -> list[float]:
+        """Return the rates that were set last, one for each parameter group."""
+        return self._last_lr
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the schedule's state as plain values that JSON can hold."""
+        return {key: value for key, value in self.__dict__.items() if key != "optimizer"}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a `state_dict`; the optimizer's rates come with its own.
+
+        Raises
+        ------
+        ValueError
+            If the state is not that of a schedule of this class.
+        """
+        expected = set(self.__dict__) - {"optimizer"}
+        if set(state_dict) != expected:
+            raise ValueError(
+                f"{type(self).__name__}.load_state_dict: the state must have the entries "
+                f"{', '.join(sorted(expected))}, got {', '.join(sorted(state_dict))}"
+            )
+        self.__dict__.update(state_dict)
+
+    def _set_rates(self) -> None:
+        for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            lr = group["lr"]
+            group["lr"] = self._first(lr) if self.last_epoch == 0 else self._next(lr, base_lr)
+
+    def _first(self, lr: float) -> float:
+        """The rate at epoch 0, from the base rate."""
+        return lr
+
+    def _next(self, lr: float, base_lr: float) -> float:
+        """The rate at ``last_epoch``, from the one before."""
+        return lr

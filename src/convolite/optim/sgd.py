@@ -1,0 +1,83 @@
+"""SGD: stochastic gradient descent with momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from convolite import _core
+from convolite.optim.optimizer import Group, Optimizer
+
+
+class SGD(Optimizer):
+    """Stochastic gradient descent, with momentum if asked for.
+
+    ``gradient += weight_decay * parameter``;
+    ``buffer = momentum * buffer + (1 - dampening) * gradient`` (the first buffer is the gradient);
+    ``parameter -= lr * buffer``, or with Nesterov ``lr * (gradient + momentum * buffer)``.
+
+    Parameters
+    ----------
+    params : iterable of Tensor, or of dicts with "params" and options
+    lr : float
+        Learning rate.
+    momentum, dampening, weight_decay : float
+    nesterov : bool
+        Needs momentum and no dampening. Sutskever et al. 2013.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For options and parameters that cannot be used.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            {
+                "lr": lr,
+                "momentum": momentum,
+                "dampening": dampening,
+                "weight_decay": weight_decay,
+                "nesterov": nesterov,
+            },
+        )
+
+    def _check_options(self, options: Group) -> None:
+        super()._check_options(options)
+        self._check_not_negative("momentum", options["momentum"])
+        if options["nesterov"] and (not options["momentum"] or options["dampening"]):
+            raise ValueError(
+                "SGD: nesterov needs momentum and no dampening "
+                f"(momentum = {options['momentum']}, dampening = {options['dampening']})"
+            )
+
+    def _update(self, group: Group) -> None:
+        for parameters, arrays, gradients in self._batches(group, bool):
+            first_step = group["momentum"] != 0.0 and not self.state.get(parameters[0])
+            if first_step:
+                for parameter, array in zip(parameters, arrays, strict=True):
+                    self.state[parameter] = {"momentum_buffer": np.zeros_like(array)}
+            _core.sgd_step(
+                arrays,
+                gradients,
+                [self.state[parameter]["momentum_buffer"] for parameter in parameters]
+                if group["momentum"]
+                else [],
+                first_step,
+                group["lr"],
+                group["momentum"],
+                group["dampening"],
+                group["weight_decay"],
+                group["nesterov"],
+            )
