@@ -1,5 +1,5 @@
-// numpy arrays to spans and back: the only code that touches numpy buffers. Inputs of any layout, byte
-// order and alignment become C-contiguous native arrays; results come from the reuse cache.
+// numpy arrays to spans and back: the only code that touches numpy buffers. Inputs of any layout,
+// byte order and alignment become C-contiguous native arrays; results come from the reuse cache.
 #pragma once
 
 #include <convolite/error.h>
@@ -19,7 +19,9 @@ namespace py = pybind11;
 
 using Shape = std::vector<Index>;
 
-[[noreturn]] inline void fail_type(const std::string& text) { throw py::type_error(text); }
+[[noreturn]] inline void fail_type(const std::string& text) {
+  throw py::type_error(text);
+}
 
 inline std::string dtype_name(const py::array& array) {
   return py::str(array.dtype().attr("name"));
@@ -27,14 +29,6 @@ inline std::string dtype_name(const py::array& array) {
 
 inline Shape shape_of(const py::array& array) {
   return Shape(array.shape(), array.shape() + array.ndim());
-}
-
-inline std::string shape_text(const Shape& shape) {
-  std::string text = "(";
-  for (std::size_t i = 0; i < shape.size(); ++i) {
-    text += (i ? ", " : "") + std::to_string(shape[i]);
-  }
-  return text + (shape.size() == 1 ? ",)" : ")");
 }
 
 template <class T>
@@ -52,7 +46,8 @@ auto dispatch(const char* op, const char* name, const py::array& array, Body&& b
             dtype_name(array));
 }
 
-// A read-only argument of element type T: C-contiguous, native and aligned, copied only if it is not.
+// A read-only argument of element type T: C-contiguous, native and aligned, copied only if it is
+// not.
 template <class T>
 class Input {
  public:

@@ -11,7 +11,9 @@ namespace {
 using Pair = std::array<Index, 2>;
 using Quadruple = std::array<Index, 4>;
 
-HW to_hw(const Pair& pair) { return {pair[0], pair[1]}; }
+HW to_hw(const Pair& pair) {
+  return {pair[0], pair[1]};
+}
 
 // The arguments that every pass shares, as Python gives them.
 struct Geometry {
@@ -29,8 +31,8 @@ struct Geometry {
 
 Nchw to_nchw(const char* op, const char* name, const Shape& shape, const char* axes) {
   if (shape.size() != 4) {
-    fail(op, ": ", name, " must have 4 axes ", axes, ", got ", name, ".shape = ",
-         shape_text(shape));
+    fail(op, ": ", name, " must have 4 axes ", axes, ", got ", name,
+         ".shape = ", shape_text(shape));
   }
   return {shape[0], shape[1], shape[2], shape[3]};
 }

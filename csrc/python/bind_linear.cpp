@@ -100,8 +100,7 @@ py::array multiply(const py::array& a_array, const py::array& b_array) {
     const Input<T> b("matmul", "b", b_array);
     check_ndim("matmul", "a", a, 2, "(m, k)");
     check_ndim("matmul", "b", b, 2, "(k, n)");
-    const MatmulShape shape =
-        MatmulShape::infer(a.shape(0), a.shape(1), b.shape(0), b.shape(1));
+    const MatmulShape shape = MatmulShape::infer(a.shape(0), a.shape(1), b.shape(0), b.shape(1));
     const Output<T> output("matmul", {shape.m, shape.n});
     {
       const py::gil_scoped_release release;

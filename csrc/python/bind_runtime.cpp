@@ -41,8 +41,9 @@ py::array empty(const Shape& shape, const py::object& dtype_like) {
   for (const Index extent : shape) {
     if (extent < 0) fail("empty: shape must not be negative, got ", shape_text(shape));
   }
-  return dispatch("empty", "dtype", like,
-                  [&](auto zero) -> py::array { return Output<decltype(zero)>("empty", shape).array(); });
+  return dispatch("empty", "dtype", like, [&](auto zero) -> py::array {
+    return Output<decltype(zero)>("empty", shape).array();
+  });
 }
 
 }  // namespace

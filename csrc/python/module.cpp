@@ -5,9 +5,12 @@ namespace convolite::python {
 
 namespace py = pybind11;
 
+void bind_activation(py::module_& module);
 void bind_conv2d(py::module_& module);
+void bind_elementwise(py::module_& module);
 void bind_gather(py::module_& module);
 void bind_linear(py::module_& module);
+void bind_reduce(py::module_& module);
 void bind_runtime(py::module_& module);
 
 }  // namespace convolite::python
@@ -15,6 +18,9 @@ void bind_runtime(py::module_& module);
 PYBIND11_MODULE(_core, module) {
   using namespace convolite::python;
   module.doc() = "The compiled core of convolite: kernels over numpy arrays.";
+  bind_activation(module);
+  bind_elementwise(module);
+  bind_reduce(module);
   bind_runtime(module);
   bind_conv2d(module);
   bind_gather(module);

@@ -1,4 +1,5 @@
-// 2-D convolution (cross-correlation) over NCHW, with stride, dilation, groups and four-sided padding:
+// 2-D convolution (cross-correlation) over NCHW, with stride, dilation, groups and four-sided
+// padding:
 //   output[n, o, y, x] = bias[o] + sum over c, r, s of
 //       weight[o, c, r, s] * input[n, c, y * stride + r * dilation - top, x * stride + ... - left]
 // (Goodfellow, Bengio and Courville 2016, eq. 9.6); pixels outside the input count as zero.
@@ -35,7 +36,8 @@ struct Conv2dShape {
 
 enum class Pass { forward, backward_input, backward_weight };
 
-// input (n, c, h, w), weight (oc, c / groups, kh, kw), bias (oc) or empty -> output (n, oc, oh, ow).
+// input (n, c, h, w), weight (oc, c / groups, kh, kw), bias (oc) or empty -> output (n, oc, oh,
+// ow).
 template <class T>
 void conv2d_forward(const Conv2dShape&, Span<const T> input, Span<const T> weight,
                     Span<const T> bias, Activation, Span<T> output);

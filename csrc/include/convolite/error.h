@@ -6,6 +6,8 @@
 
 #include <sstream>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 namespace convolite {
 
@@ -26,6 +28,15 @@ template <class... Parts>
   std::ostringstream text;
   (text << ... << parts);
   throw std::invalid_argument(text.str());
+}
+
+// Axis lengths as Python writes them: (2, 3), (4,), ().
+inline std::string shape_text(const std::vector<Index>& shape) {
+  std::string text = "(";
+  for (std::size_t i = 0; i < shape.size(); ++i) {
+    text += (i ? ", " : "") + std::to_string(shape[i]);
+  }
+  return text + (shape.size() == 1 ? ",)" : ")");
 }
 
 // a * b for sizes; fails with the op's name when the product leaves 64 bits.

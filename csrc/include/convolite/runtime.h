@@ -15,8 +15,8 @@ const char* version();
 int get_num_threads();
 void set_num_threads(int count);  // fails unless count >= 1
 
-// Instruction sets, lowest first. `isa()` is chosen at first use: the highest that this CPU supports,
-// or the one that CONVOLITE_ISA names.
+// Instruction sets, lowest first. `isa()` is chosen at first use: the highest that this CPU
+// supports, or the one that CONVOLITE_ISA names.
 std::vector<std::string> compiled_isas();
 std::vector<std::string> supported_isas();
 std::string isa();
@@ -27,7 +27,7 @@ struct MemoryStats {
   Index in_use = 0, peak_in_use = 0, cached = 0, reused = 0, allocated = 0;
 };
 MemoryStats memory_stats();
-void release_memory();             // frees every cached buffer
-void set_buffer_poison(bool on);   // tests: fresh buffers hold NaN and a guard that release checks
+void release_memory();            // frees every cached buffer
+void set_buffer_poison(bool on);  // tests: fresh buffers hold NaN and a guard that release checks
 
 }  // namespace convolite

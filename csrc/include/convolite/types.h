@@ -1,4 +1,5 @@
-// Plain types that every public header uses: sizes, spans, enumerations. No behaviour beyond arithmetic.
+// Plain types that every public header uses: sizes, spans, enumerations. No behaviour beyond
+// arithmetic.
 #pragma once
 
 #include <cstdint>

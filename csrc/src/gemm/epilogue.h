@@ -17,7 +17,8 @@ struct Epilogue {
 
 // Fills the epilogue part of the micro-kernel's arguments, for columns from `first_column` on.
 template <class T>
-void set_epilogue(GemmTileArguments<T>& arguments, const Epilogue<T>& epilogue, Index first_column) {
+void set_epilogue(GemmTileArguments<T>& arguments, const Epilogue<T>& epilogue,
+                  Index first_column) {
   arguments.bias = epilogue.bias == nullptr ? nullptr : epilogue.bias + first_column;
   arguments.clamp = epilogue.activation != Activation::none;
   arguments.low = 0;

@@ -1,6 +1,6 @@
-// Loops around the micro-kernel, after Goto and van de Geijn (2008): B is packed into panels, one block
-// of columns at a time; a task multiplies a block of A's rows, read in place, by a few panels, one block
-// of the depth at a time. How C is cut depends on the sizes alone.
+// Loops around the micro-kernel, after Goto and van de Geijn (2008): B is packed into panels, one
+// block of columns at a time; a task multiplies a block of A's rows, read in place, by a few
+// panels, one block of the depth at a time. How C is cut depends on the sizes alone.
 //
 // Bound by arithmetic once m, n and k pass about 100: bench_gemm reports the share of the peak.
 #include "gemm/gemm.h"
@@ -15,8 +15,8 @@
 namespace convolite {
 namespace {
 
-// Measured on Zen 3 with csrc/benchmarks/bench_gemm, 2026-11: other values within a factor of two of these
-// lose 0 to 5 %.
+// Measured on Zen 3 with csrc/benchmarks/bench_gemm, 2026-11: other values within a factor of two
+// of these lose 0 to 5 %.
 constexpr Index kPanelBytes = 24 << 10;         // a panel of one depth block: most of L1
 constexpr Index kRowBlock = 24;                 // a multiple of every tile height: 4 of 6, 3 of 8
 constexpr Index kPanelsPerTask = 4;             // reuses a block of A from L2 four times
@@ -31,7 +31,8 @@ class Gemm {
     const Index tile_bytes = kernels<T>().lanes * kernels_.vectors * static_cast<Index>(sizeof(T));
     depth_block_ = std::max<Index>(1, std::min(size.k, kPanelBytes / tile_bytes));
     a_cols_ = Buffer<std::int32_t>(depth_block_);
-    for (Index k = 0; k < depth_block_; ++k) a_cols_[k] = static_cast<std::int32_t>(k * a.column_stride);
+    for (Index k = 0; k < depth_block_; ++k)
+      a_cols_[k] = static_cast<std::int32_t>(k * a.column_stride);
     for (Index m = 0; m < kernels_.rows; ++m) {
       a_rows_[m] = static_cast<std::int32_t>(m * a.row_stride);
       c_rows_[m] = static_cast<std::int32_t>(m * size.n);
@@ -56,7 +57,8 @@ class Gemm {
     pack_columns(layout, first, packed);
     const Index row_blocks = (size_.m + kRowBlock - 1) / kRowBlock;
     const Index panel_blocks = (layout.panels() + kPanelsPerTask - 1) / kPanelsPerTask;
-    parallel_for(row_blocks * panel_blocks, size_.m * columns * size_.k, [&](Index task, int) {
+    const Index work = multiply_add_work(size_.m * columns * size_.k);
+    parallel_for(row_blocks * panel_blocks, work, [&](Index task, int) {
       const Index panel = task / row_blocks * kPanelsPerTask;
       const Index panel_end = std::min(panel + kPanelsPerTask, layout.panels());
       multiply_block(task % row_blocks * kRowBlock, layout, panel, panel_end, first, packed);
@@ -66,23 +68,23 @@ class Gemm {
   // B's columns from `first` on as panels; a task packs a few rows of all of them.
   void pack_columns(const PanelLayout& layout, Index first, T* packed) const {
     const bool rows_are_contiguous = b_.column_stride == 1;
-    parallel_blocks(
-        size_.k, kPackRows, layout.padded_columns() * size_.k, [&](Index begin, Index end, int) {
-          for (Index panel = 0; panel < layout.panels(); ++panel) {
-            const Index width = layout.width(panel), used = layout.used(panel);
-            const T* from = b_.data + begin * b_.row_stride +
-                            (first + layout.first_column(panel)) * b_.column_stride;
-            T* to = packed + layout.offset(panel, size_.k) + begin * width;
-            if (rows_are_contiguous) {
-              kernels_.pack(end - begin, used, width, from, b_.row_stride, to);
-              continue;
-            }
-            kernels_.transpose(used, end - begin, from, b_.column_stride, to, width);
-            for (Index k = 0; used < width && k < end - begin; ++k) {
-              std::fill_n(to + k * width + used, width - used, T(0));
-            }
-          }
-        });
+    parallel_blocks(size_.k, kPackRows, layout.padded_columns() * size_.k,
+                    [&](Index begin, Index end, int) {
+                      for (Index panel = 0; panel < layout.panels(); ++panel) {
+                        const Index width = layout.width(panel), used = layout.used(panel);
+                        const T* from = b_.data + begin * b_.row_stride +
+                                        (first + layout.first_column(panel)) * b_.column_stride;
+                        T* to = packed + layout.offset(panel, size_.k) + begin * width;
+                        if (rows_are_contiguous) {
+                          kernels_.pack(end - begin, used, width, from, b_.row_stride, to);
+                          continue;
+                        }
+                        kernels_.transpose(used, end - begin, from, b_.column_stride, to, width);
+                        for (Index k = 0; used < width && k < end - begin; ++k) {
+                          std::fill_n(to + k * width + used, width - used, T(0));
+                        }
+                      }
+                    });
   }
 
   void multiply_block(Index row_begin, const PanelLayout& layout, Index panel_begin,

@@ -1,4 +1,5 @@
-// Blocked matrix multiplication around the micro-kernel. C (m, n) = A (m, k) B (k, n), then the epilogue.
+// Blocked matrix multiplication around the micro-kernel. C (m, n) = A (m, k) B (k, n), then the
+// epilogue.
 #pragma once
 
 #include <convolite/types.h>
@@ -20,9 +21,11 @@ struct GemmSize {
   Index m, n, k;
 };
 
-// One stride of B must be 1. C is row-major and dense. With k = 0 the result is the epilogue of zeros.
-// Strides must stay below 2^31 / kMaxTileRows elements (LinearShape and MatmulShape see to it).
+// One stride of B must be 1. C is row-major and dense. With k = 0 the result is the epilogue of
+// zeros. Strides must stay below 2^31 / kMaxTileRows elements (LinearShape and MatmulShape see to
+// it).
 template <class T>
-void gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c, const Epilogue<T>& epilogue);
+void gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c,
+          const Epilogue<T>& epilogue);
 
 }  // namespace convolite

@@ -1,5 +1,5 @@
-// How the columns of a packed operand are cut into panels for the micro-kernel: panel p is `depth` rows of
-// width(p) elements, widths differ by at most one vector, columns past the end are zero.
+// How the columns of a packed operand are cut into panels for the micro-kernel: panel p is `depth`
+// rows of width(p) elements, widths differ by at most one vector, columns past the end are zero.
 #pragma once
 
 #include <convolite/types.h>
@@ -26,9 +26,7 @@ class PanelLayout {
   Index first_column(Index panel) const { return vectors_ * panel / panels_ * lanes_; }
   Index width(Index panel) const { return first_column(panel + 1) - first_column(panel); }
   // Columns of this panel that are not padding.
-  Index used(Index panel) const {
-    return std::min(width(panel), columns_ - first_column(panel));
-  }
+  Index used(Index panel) const { return std::min(width(panel), columns_ - first_column(panel)); }
   Index vectors(Index panel) const { return width(panel) / lanes_; }
   // Where panel p begins when all panels of `depth` rows stand one after the other.
   Index offset(Index panel, Index depth) const { return first_column(panel) * depth; }

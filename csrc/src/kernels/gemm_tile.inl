@@ -53,13 +53,12 @@ void gemm_tile(const GemmTileArguments<T>& arguments) {
 // i and i + s, the lanes whose index has bit s. Edges go element by element. Bound by memory traffic.
 template <class T, int... I>
 struct TransposeLanes {
-  // Lane numbers for __builtin_shuffle-like selection out of two vectors: first the low row's result.
   template <int Stage>
   static CONVOLITE_INLINE void exchange(Vec<T>& low, Vec<T>& high) {
     constexpr int n = static_cast<int>(kLanes<T>);
     const Vec<T> a = low, b = high;
-    low = __builtin_shufflevector(a, b, ((I & Stage) ? n + (I - Stage) : I)...);
-    high = __builtin_shufflevector(a, b, ((I & Stage) ? n + I : I + Stage)...);
+    low = shuffle<T, ((I & Stage) ? n + (I - Stage) : I)...>(a, b);
+    high = shuffle<T, ((I & Stage) ? n + I : I + Stage)...>(a, b);
   }
 };
 

@@ -1,9 +1,13 @@
-// The vector vocabulary: the only words in which kernels speak of SIMD. Built on the vector types that
-// GCC and Clang offer for every architecture, so there is always a correct translation.
+// The vector vocabulary: the only words in which kernels speak of SIMD. Built on the vector types
+// that GCC and Clang offer for every architecture, so there is always a correct translation.
 // Include only inside the level's anonymous namespace (see kernels.cpp).
 
 #define CONVOLITE_INLINE inline __attribute__((always_inline))
+#ifdef __clang__
+#define CONVOLITE_UNROLL _Pragma("unroll")
+#else
 #define CONVOLITE_UNROLL _Pragma("GCC unroll 64")
+#endif
 
 template <class T>
 struct VectorOf;
@@ -47,7 +51,18 @@ CONVOLITE_INLINE Vec<T> broadcast(T value) {
   return value - Vec<T>{};
 }
 
-// The first `count` lanes, 0 <= count <= lanes; the others are zero, and their memory is not touched.
+// Lane i of the result is lane Lane[i] of a and b laid end to end.
+template <class T, int... Lane>
+CONVOLITE_INLINE Vec<T> shuffle(Vec<T> a, Vec<T> b) {
+#ifdef __clang__
+  return __builtin_shufflevector(a, b, Lane...);
+#else
+  return __builtin_shuffle(a, b, VecMask<T>{Lane...});
+#endif
+}
+
+// The first `count` lanes, 0 <= count <= lanes; the others are zero, and their memory is not
+// touched.
 template <class T>
 CONVOLITE_INLINE Vec<T> load_partial(const T* pointer, std::ptrdiff_t count) {
   T lanes[kLanes<T>] = {};

@@ -47,9 +47,8 @@ void linear_forward(const LinearShape& shape, Span<const T> input, Span<const T>
                     Span<const T> bias, Activation activation, Span<T> output) {
   assert(input.size == shape.input_size() && weight.size == shape.weight_size());
   assert(output.size == shape.output_size());
-  gemm<T>({shape.batch, shape.out_features, shape.in_features},
-          {input.data, shape.in_features, 1}, {weight.data, 1, shape.in_features}, output.data,
-          {bias.data, activation});
+  gemm<T>({shape.batch, shape.out_features, shape.in_features}, {input.data, shape.in_features, 1},
+          {weight.data, 1, shape.in_features}, output.data, {bias.data, activation});
 }
 
 template <class T>
@@ -85,13 +84,12 @@ void matmul(const MatmulShape& shape, Span<const T> a, Span<const T> b, Span<T> 
   gemm<T>({shape.m, shape.n, shape.k}, {a.data, shape.k, 1}, {b.data, shape.n, 1}, output.data, {});
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                               \
-  template void linear_forward(const LinearShape&, Span<const T>, Span<const T>, Span<const T>, \
-                               Activation, Span<T>);                                           \
-  template void linear_backward_input(const LinearShape&, Span<const T>, Span<const T>, Span<T>); \
-  template void linear_backward_weight(const LinearShape&, Span<const T>, Span<const T>,       \
-                                       Span<T>);                                               \
-  template void linear_backward_bias(const LinearShape&, Span<const T>, Span<T>);              \
+#define CONVOLITE_INSTANTIATE(T)                                                                   \
+  template void linear_forward(const LinearShape&, Span<const T>, Span<const T>, Span<const T>,    \
+                               Activation, Span<T>);                                               \
+  template void linear_backward_input(const LinearShape&, Span<const T>, Span<const T>, Span<T>);  \
+  template void linear_backward_weight(const LinearShape&, Span<const T>, Span<const T>, Span<T>); \
+  template void linear_backward_bias(const LinearShape&, Span<const T>, Span<T>);                  \
   template void matmul(const MatmulShape&, Span<const T>, Span<const T>, Span<T>);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

@@ -154,14 +154,22 @@ Cache& cache() {
 
 }  // namespace
 
-void* acquire_bytes(Index bytes) { return cache().acquire(bytes); }
+void* acquire_bytes(Index bytes) {
+  return cache().acquire(bytes);
+}
 
 void release_bytes(void* pointer) noexcept {
   if (pointer != nullptr) cache().release(pointer);
 }
 
-MemoryStats memory_stats() { return cache().stats(); }
-void release_memory() { cache().trim_all(); }
-void set_buffer_poison(bool on) { cache().poison = on; }
+MemoryStats memory_stats() {
+  return cache().stats();
+}
+void release_memory() {
+  cache().trim_all();
+}
+void set_buffer_poison(bool on) {
+  cache().poison = on;
+}
 
 }  // namespace convolite

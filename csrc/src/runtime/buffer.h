@@ -1,5 +1,5 @@
-// 64-byte aligned memory from a capped reuse cache. Fresh pages cost as much as a kernel (a new 5 MB
-// array about 1 ms, a reused one 0.2 ms), so results and scratch alike come from here.
+// 64-byte aligned memory from a capped reuse cache. Fresh pages cost as much as a kernel (a new 5
+// MB array about 1 ms, a reused one 0.2 ms), so results and scratch alike come from here.
 #pragma once
 
 #include <convolite/types.h>

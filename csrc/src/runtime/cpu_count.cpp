@@ -40,7 +40,8 @@ int positive_number(const char* text, bool strict) {
 int cgroup_cpu_limit(const std::string& root) {
   double quota = 0, period = 0;
   std::ifstream v2(root + "/cpu.max");
-  if (v2) return v2 >> quota >> period ? quota_to_cpus(quota, period) : 0;  // "max 100000": no limit
+  if (v2)
+    return v2 >> quota >> period ? quota_to_cpus(quota, period) : 0;  // "max 100000": no limit
   std::ifstream v1_quota(root + "/cpu/cpu.cfs_quota_us");
   std::ifstream v1_period(root + "/cpu/cpu.cfs_period_us");
   return v1_quota >> quota && v1_period >> period ? quota_to_cpus(quota, period) : 0;

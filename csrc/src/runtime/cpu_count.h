@@ -6,11 +6,12 @@
 namespace convolite {
 
 // CONVOLITE_NUM_THREADS, else OMP_NUM_THREADS (its first number), else the smaller of the affinity
-// mask and the cgroup quota; at least 1. Fails when CONVOLITE_NUM_THREADS is not a positive integer.
+// mask and the cgroup quota; at least 1. Fails when CONVOLITE_NUM_THREADS is not a positive
+// integer.
 int default_thread_count();
 
-// CPUs granted by the cgroup quota files below `root` (v2 cpu.max, else v1 cpu.cfs_quota_us), rounded
-// up; 0 when there is no limit.
+// CPUs granted by the cgroup quota files below `root` (v2 cpu.max, else v1 cpu.cfs_quota_us),
+// rounded up; 0 when there is no limit.
 int cgroup_cpu_limit(const std::string& root);
 
 }  // namespace convolite

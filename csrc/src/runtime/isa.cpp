@@ -1,5 +1,5 @@
-// Detects the CPU, obeys CONVOLITE_ISA and hands out the kernel tables. The levels themselves are named
-// once, in kLevels.
+// Detects the CPU, obeys CONVOLITE_ISA and hands out the kernel tables. The levels themselves are
+// named once, in kLevels.
 #include "runtime/isa.h"
 
 #include <convolite/error.h>
@@ -19,13 +19,17 @@ struct Level {
   const KernelTable<double>* table_f64;
 };
 
-bool always() { return true; }
+bool always() {
+  return true;
+}
 
 #if defined(CONVOLITE_EMULATE_ISA)
 constexpr auto has_avx2 = always;
 constexpr auto has_avx512 = always;
 #elif defined(CONVOLITE_HAS_AVX2)
-bool has_avx2() { return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"); }
+bool has_avx2() {
+  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+}
 bool has_avx512() {
   return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
@@ -62,9 +66,9 @@ const Level* find_level(const std::string& name) {
 const Level* choose() {
   if (const char* forced = std::getenv("CONVOLITE_ISA"); forced && *forced) {
     if (const Level* level = find_level(forced)) return level;
-    throw std::runtime_error("CONVOLITE_ISA=" + std::string(forced) + " is not one of: " +
-                             join(compiled_isas()) + " (this CPU supports up to " +
-                             supported_isas().back() + ")");
+    throw std::runtime_error("CONVOLITE_ISA=" + std::string(forced) +
+                             " is not one of: " + join(compiled_isas()) +
+                             " (this CPU supports up to " + supported_isas().back() + ")");
   }
   return find_level(supported_isas().back());
 }
@@ -80,7 +84,9 @@ const Level& level() {
 
 }  // namespace
 
-const char* version() { return CONVOLITE_VERSION; }
+const char* version() {
+  return CONVOLITE_VERSION;
+}
 
 std::vector<std::string> compiled_isas() {
   std::vector<std::string> names;
@@ -96,7 +102,9 @@ std::vector<std::string> supported_isas() {
   return names;
 }
 
-std::string isa() { return level().name; }
+std::string isa() {
+  return level().name;
+}
 
 void set_isa(const std::string& name) {
   const Level* found = find_level(name);

@@ -1,5 +1,5 @@
-// The only file that knows OpenMP. Without it (CONVOLITE_OPENMP=OFF) the same loops run on std::thread,
-// which the thread sanitizer understands and compilers without OpenMP have.
+// The only file that knows OpenMP. Without it (CONVOLITE_OPENMP=OFF) the same loops run on
+// std::thread, which the thread sanitizer understands and compilers without OpenMP have.
 #include "runtime/threads.h"
 
 #include <convolite/error.h>
@@ -20,9 +20,9 @@
 namespace convolite {
 namespace {
 
-std::atomic<int> chosen_threads{0};      // 0: not yet decided
-std::atomic<bool> pool_is_lost{false};   // in a forked child the parent's workers do not exist
-thread_local bool inside_task = false;   // a task that starts a loop runs it inline
+std::atomic<int> chosen_threads{0};     // 0: not yet decided
+std::atomic<bool> pool_is_lost{false};  // in a forked child the parent's workers do not exist
+thread_local bool inside_task = false;  // a task that starts a loop runs it inline
 
 void install_fork_handler() {
   static const int installed = pthread_atfork(nullptr, nullptr, [] { pool_is_lost = true; });

@@ -1,9 +1,9 @@
 // direct_forward and direct_backward_input: one driver over a TapLattice.
 //
-// A task computes a block of result rows of one image and group. For each panel of result channels the
-// micro-kernel writes tiles of [pixel][channel] into scratch, at each pixel's natural place, so phases
-// interleave by themselves; then one transposition stores the rows as NCHW. The weights are packed once
-// per call, as [phase][panel][source channel, tap][channel].
+// A task computes a block of result rows of one image and group. For each panel of result channels
+// the micro-kernel writes tiles of [pixel][channel] into scratch, at each pixel's natural place, so
+// phases interleave by themselves; then one transposition stores the rows as NCHW. The weights are
+// packed once per call, as [phase][panel][source channel, tap][channel].
 //
 // Bound by arithmetic for depths (channels x taps) above about 64, by stores below.
 #include "ops/conv2d/direct.h"
@@ -22,7 +22,7 @@ namespace {
 
 constexpr Index kBandBytes = 160 << 10;  // a band and its weights share L2 (512 KB on Zen 3)
 constexpr Index kTileBytes = 96 << 10;   // scratch for one panel of a block, written and read once
-constexpr Index kWantedTasks = 16;       // blocks are cut smaller for few images, down to kFewestRows
+constexpr Index kWantedTasks = 16;  // blocks are cut smaller for few images, down to kFewestRows
 constexpr Index kFewestRows = 4;
 
 template <class T>
@@ -43,6 +43,7 @@ class DirectConvolution {
     return phases_[phase].packed + panels_.offset(panel, lattice_.depth(lattice_.phases[phase]));
   }
   const PanelLayout& panels() const { return panels_; }
+  Index widest_panel() const { return tile_pitch_; }
 
   // packed: groups x packed_group_size(); bias: groups x padded columns, or null.
   void run(const T* source, const T* packed, const T* bias, Activation activation, T* result) {
@@ -68,8 +69,8 @@ class DirectConvolution {
   };
   struct Worker {
     Buffer<T> band, tile;
-    Buffer<std::int32_t> a_rows, c_rows;     // source and scratch offset of each pixel
-    std::vector<Index> first_pixel;          // of each phase, and the end
+    Buffer<std::int32_t> a_rows, c_rows;  // source and scratch offset of each pixel
+    std::vector<Index> first_pixel;       // of each phase, and the end
     Extent extent;
     Index block = -1;
   };
@@ -80,7 +81,7 @@ class DirectConvolution {
   Index work() const {
     Index depth = 0;
     for (const Phase& phase : lattice_.phases) depth = std::max(depth, lattice_.depth(phase));
-    return lattice_.result.size() * std::max<Index>(depth, 1);
+    return lattice_.result.size() + multiply_add_work(lattice_.result.size() * depth);
   }
 
   void choose_rows() {
@@ -122,7 +123,8 @@ class DirectConvolution {
   // All blocks share the columns of the whole image, so that they share the offsets of the taps.
   Extent block_extent(Index block) const {
     const Extent whole = lattice_.extent(0, lattice_.result.h);
-    Extent extent = lattice_.extent(block * rows_, std::min((block + 1) * rows_, lattice_.result.h));
+    Extent extent =
+        lattice_.extent(block * rows_, std::min((block + 1) * rows_, lattice_.result.h));
     extent.column_begin = whole.column_begin;
     extent.column_end = whole.column_end;
     return extent;
@@ -162,8 +164,8 @@ class DirectConvolution {
   // The offsets of a block's pixels; consecutive tasks of a worker mostly share them.
   void prepare_block(Worker& worker, Index block) const {
     worker.block = block;
-    worker.extent = in_place_ ? Extent{0, lattice_.source.h, 0, lattice_.source.w}
-                              : block_extent(block);
+    worker.extent =
+        in_place_ ? Extent{0, lattice_.source.h, 0, lattice_.source.w} : block_extent(block);
     if (!in_place_) clear_band(lattice_.source_channels(), channel_stride_, worker.band.get());
     const Index row_begin = block * rows_;
     const Index row_end = std::min(row_begin + rows_, lattice_.result.h);
@@ -192,8 +194,8 @@ class DirectConvolution {
   void compute(Worker& worker, const Task& task, const T* source, const T* packed, const T* bias,
                Activation activation, T* result) const {
     const Index source_channel = task.group * lattice_.source_channels();
-    const T* image = source + (task.image * lattice_.source.c + source_channel) *
-                                  lattice_.source.pixels();
+    const T* image =
+        source + (task.image * lattice_.source.c + source_channel) * lattice_.source.pixels();
     if (!in_place_) {
       load_band(image, lattice_.source_channels(), {lattice_.source.h, lattice_.source.w},
                 worker.extent, channel_stride_, worker.band.get());
@@ -202,8 +204,10 @@ class DirectConvolution {
     const Index row_begin = task.block * rows_;
     const Index rows = std::min(rows_, lattice_.result.h - row_begin);
     const Index plane = lattice_.result.pixels();
-    T* rows_out = result + (task.image * lattice_.result.c + task.group * lattice_.result_channels()) *
-                               plane + row_begin * lattice_.result.w;
+    T* rows_out =
+        result +
+        (task.image * lattice_.result.c + task.group * lattice_.result_channels()) * plane +
+        row_begin * lattice_.result.w;
     for (Index panel = 0; panel < panels_.panels(); ++panel) {
       GemmTileArguments<T> tile{};
       set_epilogue<T>(tile, {bias, activation}, panels_.first_column(panel));
@@ -243,7 +247,8 @@ class DirectConvolution {
   Index packed_group_size_ = 0;
 };
 
-// weight (oc, c / groups, taps) -> for each group and panel of output channels [c / groups, taps][oc].
+// weight (oc, c / groups, taps) -> for each group and panel of output channels [c / groups,
+// taps][oc].
 template <class T>
 void pack_forward(const Conv2dShape& shape, const DirectConvolution<T>& direct, const T* weight,
                   T* packed) {
@@ -266,8 +271,8 @@ void pack_backward_input(const Conv2dShape& shape, const TapLattice& lattice,
   const PanelLayout& panels = direct.panels();
   const Index tasks = shape.groups * panels.panels();
   const Index taps = shape.taps();
-  const Index widest = panels.panels() * panels.width(0) + panels.padded_columns();
-  const WorkerScratch<T> scratch(worker_count(tasks, shape.weight_size()), taps * widest);
+  const WorkerScratch<T> scratch(worker_count(tasks, shape.weight_size()),
+                                 taps * direct.widest_panel());
   parallel_for(tasks, shape.weight_size(), [&](Index task, int worker) {
     const Index group = task / panels.panels(), panel = task % panels.panels();
     const Index width = panels.width(panel), used = panels.used(panel);
@@ -275,9 +280,8 @@ void pack_backward_input(const Conv2dShape& shape, const TapLattice& lattice,
     std::fill_n(by_tap, taps * width, T(0));
     for (Index o = 0; o < shape.group_out(); ++o) {
       const Index filter = (group * shape.group_out() + o) * shape.group_in();
-      kernels<T>().gemm.transpose(used, taps,
-                                  weight + (filter + panels.first_column(panel)) * taps, taps,
-                                  by_tap, width);
+      kernels<T>().gemm.transpose(used, taps, weight + (filter + panels.first_column(panel)) * taps,
+                                  taps, by_tap, width);
       for (std::size_t p = 0; p < lattice.phases.size(); ++p) {
         const std::vector<Tap>& of_phase = lattice.phases[p].taps;
         T* to = packed + group * direct.packed_group_size() + direct.packed_offset(p, panel) +
@@ -322,9 +326,8 @@ void direct_backward_input(const Conv2dShape& shape, const T* grad_output, const
   direct.run(grad_output, packed.get(), nullptr, Activation::none, grad_input);
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                             \
-  template void direct_forward(const Conv2dShape&, const T*, const T*, const T*, Activation, \
-                               T*);                                                          \
+#define CONVOLITE_INSTANTIATE(T)                                                                  \
+  template void direct_forward(const Conv2dShape&, const T*, const T*, const T*, Activation, T*); \
   template void direct_backward_input(const Conv2dShape&, const T*, const T*, T*);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

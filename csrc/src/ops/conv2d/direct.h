@@ -1,6 +1,7 @@
-// The general convolution method, all three passes, on the micro-kernel alone. The reduction runs over
-// (channel, tap); A is read in place from the image, or from a zero-padded copy of a band of its rows, by
-// broadcasts at any stride and dilation; B holds channels as lanes. No im2col buffer exists.
+// The general convolution method, all three passes, on the micro-kernel alone. The reduction runs
+// over (channel, tap); A is read in place from the image, or from a zero-padded copy of a band of
+// its rows, by broadcasts at any stride and dilation; B holds channels as lanes. No im2col buffer
+// exists.
 #pragma once
 
 #include <convolite/conv2d.h>

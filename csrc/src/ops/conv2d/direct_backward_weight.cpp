@@ -1,11 +1,11 @@
 // direct_backward_weight: grad_weight[o, (c, r, s)] = sum over images and pixels of
 //   grad_output[n, o, y, x] * input[n, c, y * stride + r * dilation - top, ...].
 //
-// The reduction runs over pixels: A = the input, one row for each (c, r, s), read by broadcasts at any
-// stride; B = grad_output transposed to [pixel][output channel]. The images are cut into parts and the
-// channels into splits by the shape alone; each (part, split, group) accumulates its own sums, and the
-// parts are added in index order. Bound by arithmetic for many channels; for one input channel by the
-// transposition of grad_output.
+// The reduction runs over pixels: A = the input, one row for each (c, r, s), read by broadcasts at
+// any stride; B = grad_output transposed to [pixel][output channel]. The images are cut into parts
+// and the channels into splits by the shape alone; each (part, split, group) accumulates its own
+// sums, and the parts are added in index order. Bound by arithmetic for many channels; for one
+// input channel by the transposition of grad_output.
 #include <algorithm>
 
 #include "gemm/panels.h"
@@ -18,13 +18,15 @@
 namespace convolite {
 namespace {
 
-constexpr Index kChunkPixels = 512;            // 512 pixels x 16 channels of grad_output fill L1
-constexpr Index kMostParts = 8;                // each part costs one copy of grad_weight
+constexpr Index kChunkPixels = 512;              // 512 pixels x 16 channels of grad_output fill L1
+constexpr Index kMostParts = 8;                  // each part costs one copy of grad_weight
 constexpr Index kPartialBytes = Index{4} << 20;  // all parts together
 constexpr Index kWantedTasks = 16;
 constexpr Index kBandBytes = 192 << 10;
 
-Index ceil_divide(Index a, Index b) { return (a + b - 1) / b; }
+Index ceil_divide(Index a, Index b) {
+  return (a + b - 1) / b;
+}
 
 template <class T>
 class BackwardWeight {
@@ -43,12 +45,12 @@ class BackwardWeight {
   void run(T* grad_weight) {
     const Index tasks = parts_ * splits_ * shape_.groups;
     partial_ = Buffer<T>(parts_ * part_size());
-    std::vector<Worker> scratch(
-        static_cast<std::size_t>(worker_count(tasks, shape_.multiply_adds())));
+    const Index work = shape_.result().size() + multiply_add_work(shape_.multiply_adds());
+    std::vector<Worker> scratch(static_cast<std::size_t>(worker_count(tasks, work)));
     for (Worker& worker : scratch) allocate(worker);
-    parallel_for(tasks, shape_.multiply_adds(), [&](Index task, int worker) {
-      accumulate(scratch[static_cast<std::size_t>(worker)], task % parts_,
-                 task / parts_ % splits_, task / parts_ / splits_);
+    parallel_for(tasks, work, [&](Index task, int worker) {
+      accumulate(scratch[static_cast<std::size_t>(worker)], task % parts_, task / parts_ % splits_,
+                 task / parts_ / splits_);
     });
     combine(grad_weight);
   }
@@ -72,8 +74,8 @@ class BackwardWeight {
   void choose_chunks() {
     const Index pixels = shape_.output.h * shape_.output.w;
     rows_ = std::min(shape_.output.h, std::max<Index>(kChunkPixels / shape_.output.w, 1));
-    const Index image_size = shape_.input.c * (shape_.input.h + shape_.padding.top +
-                                               shape_.padding.bottom) *
+    const Index image_size = shape_.input.c *
+                             (shape_.input.h + shape_.padding.top + shape_.padding.bottom) *
                              (shape_.input.w + shape_.padding.left + shape_.padding.right);
     images_ = rows_ < shape_.output.h ? 1 : std::max<Index>(kChunkPixels / pixels, 1);
     images_ = std::min({images_, shape_.input.n, (Index{1} << 30) / image_size + 1});
@@ -81,21 +83,21 @@ class BackwardWeight {
                (rows_ - 1) * shape_.stride.h + (shape_.kernel.h - 1) * shape_.dilation.h + 1 -
                    shape_.padding.top,
                -shape_.padding.left,
-               (shape_.output.w - 1) * shape_.stride.w +
-                   (shape_.kernel.w - 1) * shape_.dilation.w + 1 - shape_.padding.left};
-    in_place_ = shape_.padding.top == 0 && shape_.padding.bottom == 0 &&
-                shape_.padding.left == 0 && shape_.padding.right == 0;
+               (shape_.output.w - 1) * shape_.stride.w + (shape_.kernel.w - 1) * shape_.dilation.w +
+                   1 - shape_.padding.left};
+    in_place_ = shape_.padding.top == 0 && shape_.padding.bottom == 0 && shape_.padding.left == 0 &&
+                shape_.padding.right == 0;
     pitch_ = in_place_ ? shape_.input.w : extent_.columns();
-    channel_stride_ = in_place_ ? shape_.input.pixels()
-                                : band_channel_stride(extent_.rows(), pitch_, sizeof(T));
+    channel_stride_ =
+        in_place_ ? shape_.input.pixels() : band_channel_stride(extent_.rows(), pitch_, sizeof(T));
   }
 
   void choose_tasks() {
     const Index partial_bytes = part_size() * static_cast<Index>(sizeof(T));
     parts_ = std::clamp<Index>(kPartialBytes / partial_bytes, 1, kMostParts);
     parts_ = std::min(parts_, chunk_count());
-    const Index band_bytes = images_ * shape_.group_in() * channel_stride_ *
-                             static_cast<Index>(sizeof(T));
+    const Index band_bytes =
+        images_ * shape_.group_in() * channel_stride_ * static_cast<Index>(sizeof(T));
     splits_ = std::max(ceil_divide(kWantedTasks, parts_ * shape_.groups),
                        ceil_divide(band_bytes, kBandBytes));
     splits_ = std::min(splits_, shape_.group_in());
@@ -123,8 +125,7 @@ class BackwardWeight {
       chunk.images = std::min(images_, shape_.input.n - chunk.image);
       chunk.rows = std::min(rows_, shape_.output.h - chunk.row);
       const T* image = load(worker, chunk, split, group);
-      T* sums = partial_.get() + part * part_size() +
-                group * panels_.padded_columns() * depth_;
+      T* sums = partial_.get() + part * part_size() + group * panels_.padded_columns() * depth_;
       for (Index panel = 0; panel < panels_.panels(); ++panel) {
         multiply(worker, chunk, split, group, panel, image, index > begin,
                  sums + panels_.offset(panel, depth_));
@@ -140,9 +141,8 @@ class BackwardWeight {
     for (Index c = 0; c < split_channels(split); ++c) {
       for (Index r = 0; r < shape_.kernel.h; ++r) {
         for (Index s = 0; s < shape_.kernel.w; ++s) {
-          worker.a_rows[row++] =
-              static_cast<std::int32_t>(c * channel_stride_ + r * shape_.dilation.h * pitch_ +
-                                        s * shape_.dilation.w);
+          worker.a_rows[row++] = static_cast<std::int32_t>(
+              c * channel_stride_ + r * shape_.dilation.h * pitch_ + s * shape_.dilation.w);
         }
       }
     }
@@ -151,8 +151,8 @@ class BackwardWeight {
   // Makes the chunk's pixels readable and lists their offsets; returns what a_rows count from.
   const T* load(Worker& worker, const Chunk& chunk, Index split, Index group) const {
     const Index channel = group * shape_.group_in() + split_begin(split);
-    const Index image_stride =
-        in_place_ ? shape_.input.c * shape_.input.pixels() : split_channels(split) * channel_stride_;
+    const Index image_stride = in_place_ ? shape_.input.c * shape_.input.pixels()
+                                         : split_channels(split) * channel_stride_;
     Index pixel = 0;
     for (Index n = 0; n < chunk.images; ++n) {
       for (Index y = 0; y < chunk.rows; ++y) {

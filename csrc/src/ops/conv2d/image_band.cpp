@@ -36,8 +36,8 @@ void load_band(const T* image, Index channels, HW size, const Extent& extent, In
   }
 }
 
-#define CONVOLITE_INSTANTIATE(T)                    \
-  template void clear_band(Index, Index, T*);       \
+#define CONVOLITE_INSTANTIATE(T)              \
+  template void clear_band(Index, Index, T*); \
   template void load_band(const T*, Index, HW, const Extent&, Index, T*);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

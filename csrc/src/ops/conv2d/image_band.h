@@ -1,5 +1,5 @@
-// A band of image rows with zeros around it, so that the micro-kernel can read every tap without asking
-// whether it lies inside the image.
+// A band of image rows with zeros around it, so that the micro-kernel can read every tap without
+// asking whether it lies inside the image.
 #pragma once
 
 #include <convolite/types.h>
@@ -17,11 +17,12 @@ struct Extent {
   }
 };
 
-// Elements from one channel of a band to the next: never a multiple of 4 KB, where all channels would
-// compete for the same cache sets.
+// Elements from one channel of a band to the next: never a multiple of 4 KB, where all channels
+// would compete for the same cache sets.
 Index band_channel_stride(Index rows, Index columns, Index element_size);
 
-// Zeros the whole band. Needed once for each extent: load_band writes only what lies inside the image.
+// Zeros the whole band. Needed once for each extent: load_band writes only what lies inside the
+// image.
 template <class T>
 void clear_band(Index channels, Index channel_stride, T* band);
 

@@ -10,10 +10,13 @@
 namespace convolite {
 namespace {
 
-const char* accepts_everything(const Conv2dShape&, Pass) { return nullptr; }
+const char* accepts_everything(const Conv2dShape&, Pass) {
+  return nullptr;
+}
 
-// From the most special method to the most general. Winograd (3x3, stride 1), depthwise and pointwise
-// kernels take their rows above `direct`; each needs a row in cases/conv2d.csv where it wins.
+// From the most special method to the most general. Winograd (3x3, stride 1), depthwise and
+// pointwise kernels take their rows above `direct`; each needs a row in cases/conv2d.csv where it
+// wins.
 template <class T>
 const std::vector<Conv2dMethod<T>>& menu() {
   static const std::vector<Conv2dMethod<T>> methods = {
@@ -87,18 +90,18 @@ void conv2d_backward_bias(const Nchw& result, Span<const T> grad_output, Span<T>
   parallel_for(result.c, result.size(), [&](Index channel, int) {
     T sum = 0;
     for (Index n = 0; n < result.n; ++n) {
-      sum += sum_plane(grad_output.data + (n * result.c + channel) * result.pixels(),
-                       result.pixels());
+      sum +=
+          sum_plane(grad_output.data + (n * result.c + channel) * result.pixels(), result.pixels());
     }
     grad_bias[channel] = sum;
   });
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                                 \
-  template const Conv2dMethod<T>& plan_conv2d(const Conv2dShape&, Pass);                         \
-  template void conv2d_forward(const Conv2dShape&, Span<const T>, Span<const T>, Span<const T>,  \
-                               Activation, Span<T>);                                             \
-  template void conv2d_backward_input(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>); \
+#define CONVOLITE_INSTANTIATE(T)                                                                   \
+  template const Conv2dMethod<T>& plan_conv2d(const Conv2dShape&, Pass);                           \
+  template void conv2d_forward(const Conv2dShape&, Span<const T>, Span<const T>, Span<const T>,    \
+                               Activation, Span<T>);                                               \
+  template void conv2d_backward_input(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>);  \
   template void conv2d_backward_weight(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>); \
   template void conv2d_backward_bias(const Nchw&, Span<const T>, Span<T>);
 CONVOLITE_INSTANTIATE(float)

@@ -1,5 +1,6 @@
-// The menu of convolution methods. A method either accepts a problem or says why not; the first that
-// accepts runs, and the last accepts everything. The same shape gives the same plan gives the same bits.
+// The menu of convolution methods. A method either accepts a problem or says why not; the first
+// that accepts runs, and the last accepts everything. The same shape gives the same plan gives the
+// same bits.
 #pragma once
 
 #include <convolite/conv2d.h>

@@ -72,12 +72,15 @@ Conv2dShape Conv2dShape::infer(const Nchw& input, const Nchw& weight, HW stride,
                   extent(input.w, padding.left, padding.right, span.w, stride.w)};
   checked_product("conv2d", input.n, input.c, input.h, input.w, 8);
   checked_product("conv2d", input.n, weight.n, shape.output.h, shape.output.w, 8);
-  const Index largest = std::max({checked_product("conv2d", input.c, padded.h, padded.w),
-                                  checked_product("conv2d", weight.n, shape.output.h, shape.output.w),
-                                  checked_product("conv2d", weight.n, weight.c, kernel.h, kernel.w)});
+  const Index largest =
+      std::max({checked_product("conv2d", input.c, padded.h, padded.w),
+                checked_product("conv2d", weight.n, shape.output.h, shape.output.w),
+                checked_product("conv2d", weight.n, weight.c, kernel.h, kernel.w)});
   if (largest >= kLargestImage) {
-    fail("conv2d: one padded image and the filters must have fewer than 2^31 elements "
-         "(input.shape = ", input, ", filters.shape = ", weight, ", padding = ", padding, ")");
+    fail(
+        "conv2d: one padded image and the filters must have fewer than 2^31 elements "
+        "(input.shape = ",
+        input, ", filters.shape = ", weight, ", padding = ", padding, ")");
   }
   return shape;
 }

@@ -6,9 +6,12 @@
 namespace convolite {
 namespace {
 
-Index ceil_divide(Index a, Index b) { return (a + b - 1) / b; }
+Index ceil_divide(Index a, Index b) {
+  return (a + b - 1) / b;
+}
 
-// One axis of a backward phase: which result pixels, and for each kernel index whether and where it reads.
+// One axis of a backward phase: which result pixels, and for each kernel index whether and where it
+// reads.
 struct AxisPhase {
   Index first, count, start;
   Index residue, stride, dilation;
@@ -36,9 +39,9 @@ TapLattice TapLattice::forward(const Conv2dShape& shape) {
   phase.count = shape.output;
   for (Index r = 0; r < shape.kernel.h; ++r) {
     for (Index s = 0; s < shape.kernel.w; ++s) {
-      phase.taps.push_back({{r * shape.dilation.h - shape.padding.top,
-                             s * shape.dilation.w - shape.padding.left},
-                            r * shape.kernel.w + s});
+      phase.taps.push_back(
+          {{r * shape.dilation.h - shape.padding.top, s * shape.dilation.w - shape.padding.left},
+           r * shape.kernel.w + s});
     }
   }
   lattice.phases.push_back(std::move(phase));

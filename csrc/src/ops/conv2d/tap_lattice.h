@@ -1,7 +1,7 @@
-// Forward and backward_input as the same computation. A result pixel is a sum over taps, each a source
-// pixel at a fixed distance. Pixels that share their taps form a phase: one in forward; in backward_input
-// stride_h x stride_w of them, since input pixel i meets kernel row r only where
-// (i + padding - r * dilation) is a multiple of the stride.
+// Forward and backward_input as the same computation. A result pixel is a sum over taps, each a
+// source pixel at a fixed distance. Pixels that share their taps form a phase: one in forward; in
+// backward_input stride_h x stride_w of them, since input pixel i meets kernel row r only where (i
+// + padding - r * dilation) is a multiple of the stride.
 #pragma once
 
 #include <convolite/conv2d.h>
