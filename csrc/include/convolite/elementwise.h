@@ -12,7 +12,8 @@ enum class BinaryOperation { add, subtract, multiply, divide, power, maximum, mi
 
 // Two operands of given shapes, aligned at their last axes; axes of length 1 are repeated.
 struct BroadcastShape {
-  // Neighbouring axes that are walked alike count as one. Strides are in elements, 0 where repeated.
+  // Neighbouring axes that are walked alike count as one. Strides are in elements, 0 where
+  // repeated.
   struct Axis {
     Index size, a_stride, b_stride;
   };

@@ -19,7 +19,8 @@ struct ReduceShape {
   Index output_size = 1, count = 1;  // elements of the result; elements that each one combines
 
   // The only validator. Axes may be negative and come in any order; keepdims leaves reduced axes as
-  // axes of length 1. Fails, in the name of `op`, on axes that are wrong, and on an extremum of nothing.
+  // axes of length 1. Fails, in the name of `op`, on axes that are wrong, and on an extremum of
+  // nothing.
   static ReduceShape infer(const char* op, Reduction, const std::vector<Index>& input,
                            const std::vector<Index>& axes, bool keepdims);
 };

@@ -1,5 +1,5 @@
-// Activation functions and their gradients, element by element; the formulas are PyTorch's. Kinks: the
-// derivative at 0 is 0 (relu), or the value to the left. Bound by memory traffic where no
+// Activation functions and their gradients, element by element; the formulas are PyTorch's. Kinks:
+// the derivative at 0 is 0 (relu), or the value to the left. Bound by memory traffic where no
 // transcendental function is involved.
 
 template <class T>
@@ -49,8 +49,8 @@ struct Gelu {  // x Phi(x), Phi the normal distribution function
   }
 };
 
-// x / 2 (1 + tanh u) with u = sqrt(2 / pi) (x + 0.044715 x^3); (1 + tanh u) / 2 = logistic(2 u), which
-// does not cancel where tanh u is near -1.
+// x / 2 (1 + tanh u) with u = sqrt(2 / pi) (x + 0.044715 x^3); (1 + tanh u) / 2 = logistic(2 u),
+// which does not cancel where tanh u is near -1.
 template <class T>
 struct GeluTanh {
   static constexpr T kScale = static_cast<T>(2 * 0.79788456080286535588);  // 2 sqrt(2 / pi)
@@ -116,16 +116,19 @@ struct Tanh {
 template <class T, class Function>
 void activate(const T* input, std::ptrdiff_t count, T parameter, T* output) {
   const Vec<T> every = broadcast(parameter);
-  map(input, count, output,
-      [every](Vec<T> x) __attribute__((always_inline)) { return Function::forward(x, every); });
+  map(
+      input, count, output, [every](Vec<T> x) __attribute__((always_inline)) {
+        return Function::forward(x, every);
+      });
 }
 
 template <class T, class Function>
 void activate_backward(const T* grad_output, const T* saved, std::ptrdiff_t count, T parameter,
                        T* grad_input) {
   const Vec<T> every = broadcast(parameter);
-  map(grad_output, saved, count, grad_input,
-      [every](Vec<T> grad, Vec<T> at) __attribute__((always_inline)) {
+  map(
+      grad_output, saved, count,
+      grad_input, [every](Vec<T> grad, Vec<T> at) __attribute__((always_inline)) {
         return Function::backward(grad, at, every);
       });
 }

@@ -104,14 +104,16 @@ void binary_kernel(const BinaryArguments<T>& arguments) {
       map(a, b, columns, output, Operation());
     } else if (arguments.a_is_row) {
       const Vec<T> every = broadcast(*b);
-      map(a, columns, output, [every](Vec<T> x) __attribute__((always_inline)) {
-        return Operation()(x, every);
-      });
+      map(
+          a, columns, output, [every](Vec<T> x) __attribute__((always_inline)) {
+            return Operation()(x, every);
+          });
     } else {
       const Vec<T> every = broadcast(*a);
-      map(b, columns, output, [every](Vec<T> x) __attribute__((always_inline)) {
-        return Operation()(every, x);
-      });
+      map(
+          b, columns, output, [every](Vec<T> x) __attribute__((always_inline)) {
+            return Operation()(every, x);
+          });
     }
     a += arguments.a_stride;
     b += arguments.b_stride;

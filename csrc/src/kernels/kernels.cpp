@@ -1,6 +1,6 @@
 // Every kernel for one instruction-set level. CMake compiles this file once per level with
-// CONVOLITE_LEVEL (the namespace) and CONVOLITE_VECTOR_BYTES. All code has internal linkage: a function
-// that the linker could merge with another level's copy would run on the wrong CPU.
+// CONVOLITE_LEVEL (the namespace) and CONVOLITE_VECTOR_BYTES. All code has internal linkage: a
+// function that the linker could merge with another level's copy would run on the wrong CPU.
 #include "kernels/table.h"
 
 namespace convolite::CONVOLITE_LEVEL {
@@ -22,8 +22,8 @@ namespace {
 
 template <class T>
 constexpr KernelTable<T> make_table() {
-  return {static_cast<int>(kLanes<T>), gemm_kernels<T>(),    elementwise_kernels<T>(),
-          activation_kernels<T>(),     reduce_kernels<T>(),  softmax_kernels<T>(),
+  return {static_cast<int>(kLanes<T>), gemm_kernels<T>(),   elementwise_kernels<T>(),
+          activation_kernels<T>(),     reduce_kernels<T>(), softmax_kernels<T>(),
           optimizer_kernels<T>()};
 }
 

@@ -1,6 +1,7 @@
-// Elementary functions on vectors. float: range reduction and polynomials (minimax fits, coefficients
-// rounded to float), right for infinities, NaN and denormals; every stated error is checked by
-// tests/ops/test_elementwise.py and test_activation.py. double: the C library, lane by lane.
+// Elementary functions on vectors. float: range reduction and polynomials (minimax fits,
+// coefficients rounded to float), right for infinities, NaN and denormals; every stated error is
+// checked by tests/ops/test_elementwise.py and test_activation.py. double: the C library, lane by
+// lane.
 
 typedef std::uint32_t UnsignedLanes __attribute__((vector_size(CONVOLITE_VECTOR_BYTES)));
 
@@ -33,7 +34,9 @@ CONVOLITE_INLINE Vec<double> square_root(Vec<double> x) {
 }
 
 // Horner's rule, the highest coefficient first.
-CONVOLITE_INLINE Vec<float> polynomial(Vec<float>, Vec<float> sum) { return sum; }
+CONVOLITE_INLINE Vec<float> polynomial(Vec<float>, Vec<float> sum) {
+  return sum;
+}
 template <class... Rest>
 CONVOLITE_INLINE Vec<float> polynomial(Vec<float> x, Vec<float> sum, float next, Rest... rest) {
   return polynomial(x, sum * x + next, rest...);
@@ -52,7 +55,8 @@ struct ReducedExponential {
 
 // `low` is a correction, added to x where rounding no longer harms it.
 CONVOLITE_INLINE ReducedExponential reduce_exponential(Vec<float> x, Vec<float> low) {
-  const Vec<float> to_integer = broadcast(0x1.8p23f);  // added and subtracted, it rounds to an integer
+  const Vec<float> to_integer =
+      broadcast(0x1.8p23f);  // added and subtracted, it rounds to an integer
   const Vec<float> shifted = x * 0x1.715476p+0f + to_integer;
   const Vec<float> n = shifted - to_integer;
   const Vec<float> r = x - n * 0.693359375f - n * -2.12194440e-4f + low;  // ln 2; n * high is exact
@@ -103,8 +107,8 @@ CONVOLITE_INLINE Vec<float> logarithm(Vec<float> x) {
                  0.142203629f, -0.166679904f, 0.200020716f, -0.250000089f, 0.333333135f);
   const Vec<float> tail = f * square * series + n * -2.12194440e-4f - 0.5f * square;
   const Vec<float> regular = n * 0.693359375f + (f + tail);
-  const Vec<float> below = x == 0.0f ? broadcast(-kInfinity<float>)
-                                     : (x < 0.0f ? broadcast(kNotANumber<float>) : x);
+  const Vec<float> below =
+      x == 0.0f ? broadcast(-kInfinity<float>) : (x < 0.0f ? broadcast(kNotANumber<float>) : x);
   return (x > 0.0f) & (x < kInfinity<float>) ? regular : below;
 }
 CONVOLITE_INLINE Vec<double> logarithm(Vec<double> x) {
@@ -133,7 +137,8 @@ CONVOLITE_INLINE Vec<T> logistic(Vec<T> x) {
   return (x >= T(0) ? broadcast(T(1)) : small) / (T(1) + small);
 }
 
-// Distribution function (the integral of the density up to x) and density of the normal distribution.
+// Distribution function (the integral of the density up to x) and density of the normal
+// distribution.
 template <class T>
 struct Normal {
   Vec<T> distribution, density;

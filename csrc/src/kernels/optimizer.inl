@@ -1,8 +1,8 @@
-// Optimizer updates in place, one pass over parameter, gradient and state. PyTorch's rules. Bound by
-// memory traffic.
+// Optimizer updates in place, one pass over parameter, gradient and state. PyTorch's rules. Bound
+// by memory traffic.
 
-// Rules without momentum, with it, and with Nesterov's look ahead; `First`: the velocity starts as the
-// gradient and is not read.
+// Rules without momentum, with it, and with Nesterov's look ahead; `First`: the velocity starts as
+// the gradient and is not read.
 template <class T, bool Momentum, bool Nesterov, bool First>
 void sgd_span(const SgdArguments<T>& arguments, const T* gradient, std::ptrdiff_t count,
               T* parameter, T* velocity) {

@@ -1,6 +1,6 @@
-// Sums and extrema of contiguous runs, and of equally long rows added up column by column. A float sum
-// runs in T over a short block and in double over the blocks: rounding does not grow with the length.
-// Bound by memory traffic.
+// Sums and extrema of contiguous runs, and of equally long rows added up column by column. A float
+// sum runs in T over a short block and in double over the blocks: rounding does not grow with the
+// length. Bound by memory traffic.
 
 constexpr std::ptrdiff_t kSumBlock = 1024;  // elements
 
@@ -11,7 +11,8 @@ CONVOLITE_INLINE double sum_lanes(Vec<T> x) {
   return total;
 }
 
-// Sum of the vectors term(i) at i = 0, lanes, 2 lanes, ... < count, whose lanes past count must be zero.
+// Sum of the vectors term(i) at i = 0, lanes, 2 lanes, ... < count, whose lanes past count must be
+// zero.
 template <class T, class Term>
 CONVOLITE_INLINE double blocked_sum(std::ptrdiff_t count, Term term) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;
@@ -31,9 +32,10 @@ CONVOLITE_INLINE double blocked_sum(std::ptrdiff_t count, Term term) {
 
 template <class T>
 double sum_run(const T* input, std::ptrdiff_t count) {
-  return blocked_sum<T>(count, [=](std::ptrdiff_t i) __attribute__((always_inline)) {
-    return i + kLanes<T> <= count ? load(input + i) : load_partial(input + i, count - i);
-  });
+  return blocked_sum<T>(
+      count, [=](std::ptrdiff_t i) __attribute__((always_inline)) {
+        return i + kLanes<T> <= count ? load(input + i) : load_partial(input + i, count - i);
+      });
 }
 
 // The extremum that Operation picks from two; NaN wins. count >= 1.
@@ -48,8 +50,8 @@ T extremum_run(const T* input, std::ptrdiff_t count) {
   return best[0];
 }
 
-// output[j] = Operation over i of input[i * stride + j]; four rows at a time, so that the output is read
-// and written once for four inputs. rows >= 1.
+// output[j] = Operation over i of input[i * stride + j]; four rows at a time, so that the output is
+// read and written once for four inputs. rows >= 1.
 template <class T, class Operation>
 void combine_rows(const T* input, std::ptrdiff_t stride, std::ptrdiff_t rows,
                   std::ptrdiff_t columns, T* output) {
@@ -66,7 +68,8 @@ void combine_rows(const T* input, std::ptrdiff_t stride, std::ptrdiff_t rows,
     }
     if (j < columns) {
       const std::ptrdiff_t left = columns - j;
-      const Vec<T> upper = combine(load_partial(row + j, left), load_partial(row + stride + j, left));
+      const Vec<T> upper =
+          combine(load_partial(row + j, left), load_partial(row + stride + j, left));
       const Vec<T> lower = combine(load_partial(row + 2 * stride + j, left),
                                    load_partial(row + 3 * stride + j, left));
       const Vec<T> sum = combine(load_partial(output + j, left), combine(upper, lower));

@@ -1,6 +1,6 @@
-// Softmax and log-softmax, forward and backward, over contiguous rows or over many neighbouring columns
-// at a time. The largest entry is subtracted first, so that no exp overflows; NaN or an infinite maximum
-// makes the whole row NaN. Bound by exp, then by memory traffic.
+// Softmax and log-softmax, forward and backward, over contiguous rows or over many neighbouring
+// columns at a time. The largest entry is subtracted first, so that no exp overflows; NaN or an
+// infinite maximum makes the whole row NaN. Bound by exp, then by memory traffic.
 
 // A row, cut off at `count`: lanes past it read as zero and are not written.
 template <class T>
@@ -20,10 +20,11 @@ CONVOLITE_INLINE void store_up_to(T* row, std::ptrdiff_t i, std::ptrdiff_t count
 template <class T>
 CONVOLITE_INLINE double exponentials_of_row(const T* input, std::ptrdiff_t count, Vec<T> largest,
                                             T* output) {
-  return blocked_sum<T>(count, [=](std::ptrdiff_t i) __attribute__((always_inline)) {
-    store_up_to<T>(output, i, count, exponential(load_up_to(input, i, count) - largest));
-    return load_up_to(output, i, count);
-  });
+  return blocked_sum<T>(
+      count, [=](std::ptrdiff_t i) __attribute__((always_inline)) {
+        store_up_to<T>(output, i, count, exponential(load_up_to(input, i, count) - largest));
+        return load_up_to(output, i, count);
+      });
 }
 
 template <class T>
@@ -31,8 +32,9 @@ void softmax_row(const T* input, std::ptrdiff_t count, T* output) {
   const Vec<T> largest = broadcast(extremum_run<T, Larger<T>>(input, count));
   const double sum = exponentials_of_row(input, count, largest, output);
   const Vec<T> every = broadcast(static_cast<T>(sum));
-  map(output, count, output,
-      [every](Vec<T> x) __attribute__((always_inline)) { return x / every; });
+  map(
+      output, count,
+      output, [every](Vec<T> x) __attribute__((always_inline)) { return x / every; });
 }
 
 template <class T>
@@ -40,28 +42,33 @@ void log_softmax_row(const T* input, std::ptrdiff_t count, T* output) {
   const Vec<T> largest = broadcast(extremum_run<T, Larger<T>>(input, count));
   const double sum = exponentials_of_row(input, count, largest, output);
   const Vec<T> log_sum = logarithm(broadcast(static_cast<T>(sum)));
-  map(input, count, output, [=](Vec<T> x) __attribute__((always_inline)) {
-    return x - largest - log_sum;
-  });
+  map(
+      input, count,
+      output, [=](Vec<T> x) __attribute__((always_inline)) { return x - largest - log_sum; });
 }
 
 template <class T>
 void softmax_backward_row(const T* grad_output, const T* output, std::ptrdiff_t count,
                           T* grad_input) {
-  const double sum = blocked_sum<T>(count, [=](std::ptrdiff_t i) __attribute__((always_inline)) {
-    return load_up_to(grad_output, i, count) * load_up_to(output, i, count);
-  });
+  const double sum = blocked_sum<T>(
+      count, [=](std::ptrdiff_t i) __attribute__((always_inline)) {
+        return load_up_to(grad_output, i, count) * load_up_to(output, i, count);
+      });
   const Vec<T> every = broadcast(static_cast<T>(sum));
-  map(grad_output, output, count, grad_input,
-      [every](Vec<T> grad, Vec<T> y) __attribute__((always_inline)) { return y * (grad - every); });
+  map(
+      grad_output, output, count,
+      grad_input, [every](Vec<T> grad, Vec<T> y) __attribute__((always_inline)) {
+        return y * (grad - every);
+      });
 }
 
 template <class T>
 void log_softmax_backward_row(const T* grad_output, const T* output, std::ptrdiff_t count,
                               T* grad_input) {
   const Vec<T> sum = broadcast(static_cast<T>(sum_run(grad_output, count)));
-  map(grad_output, output, count, grad_input,
-      [sum](Vec<T> grad, Vec<T> y) __attribute__((always_inline)) {
+  map(
+      grad_output, output, count,
+      grad_input, [sum](Vec<T> grad, Vec<T> y) __attribute__((always_inline)) {
         return grad - exponential(y) * sum;
       });
 }
@@ -70,8 +77,9 @@ void log_softmax_backward_row(const T* grad_output, const T* output, std::ptrdif
 template <class T>
 void scaled_exp_row(const T* input, T scale, std::ptrdiff_t count, T* output) {
   const Vec<T> every = broadcast(scale);
-  map(input, count, output,
-      [every](Vec<T> x) __attribute__((always_inline)) { return every * exponential(x); });
+  map(
+      input, count,
+      output, [every](Vec<T> x) __attribute__((always_inline)) { return every * exponential(x); });
 }
 
 // Columns: entry i of column j is at [i * stride + j]; up to kSoftmaxColumns columns in one call.
@@ -98,7 +106,8 @@ CONVOLITE_INLINE void exponentials_of_columns(const SoftmaxColumns& shape, const
                                               const T* largest, T* output, T* sum) {
   sum_of_rows(shape.length, shape.columns, sum, [=](std::ptrdiff_t i) {
     T* row = output + i * shape.stride;
-    map(input + i * shape.stride, largest, shape.columns, row,
+    map(
+        input + i * shape.stride, largest, shape.columns, row,
         [](Vec<T> x, Vec<T> most) __attribute__((always_inline)) { return exponential(x - most); });
     return row;
   });
@@ -147,10 +156,10 @@ void softmax_backward_columns(const SoftmaxColumns& shape, const T* grad_output,
 template <class T>
 void scaled_exp_columns(const SoftmaxColumns& shape, const T* input, const T* scale, T* output) {
   for (std::ptrdiff_t i = 0; i < shape.length; ++i) {
-    map(input + i * shape.stride, scale, shape.columns, output + i * shape.stride,
-        [](Vec<T> x, Vec<T> factor) __attribute__((always_inline)) {
-          return factor * exponential(x);
-        });
+    map(
+        input + i * shape.stride, scale, shape.columns, output + i * shape.stride,
+        [](Vec<T> x, Vec<T> factor)
+            __attribute__((always_inline)) { return factor * exponential(x); });
   }
 }
 

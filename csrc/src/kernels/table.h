@@ -13,13 +13,14 @@ namespace convolite {
 // The micro-kernel: C[m][j] (+)= sum_k A[m][k] * B[k][j], then the epilogue, for a tile of `rows` x
 // (`vectors` x lanes) elements held in registers.
 //
-//   A[m][k] = a[a_rows[m] + a_cols[k]]          read in place: packed panels, padded images and plain
+//   A[m][k] = a[a_rows[m] + a_cols[k]]          read in place: packed panels, padded images and
+//   plain
 //                                               or transposed matrices are all the same call
-//   B[k][j] = b[k * vectors * lanes + j]        packed, aligned to a vector, zero-padded to full vectors
-//   C[m][j] = c[c_rows[m] + j], j < columns     only `columns` of them are touched
+//   B[k][j] = b[k * vectors * lanes + j]        packed, aligned to a vector, zero-padded to full
+//   vectors C[m][j] = c[c_rows[m] + j], j < columns     only `columns` of them are touched
 //
-// Epilogue, in this order: add C's old value (accumulate), add bias[j] (if not null; `columns` values),
-// clamp to [low, high] (if clamp; NaN passes through).
+// Epilogue, in this order: add C's old value (accumulate), add bias[j] (if not null; `columns`
+// values), clamp to [low, high] (if clamp; NaN passes through).
 //
 // Bound by arithmetic: rows x vectors fused multiply-adds against rows + vectors loads for each k.
 template <class T>
@@ -44,21 +45,21 @@ constexpr int kMaxTileVectors = 3;
 template <class T>
 struct GemmKernels {
   using Tile = void (*)(const GemmTileArguments<T>&);
-  int rows;     // the tallest tile
-  int vectors;  // the widest tile
+  int rows;                                  // the tallest tile
+  int vectors;                               // the widest tile
   Tile tile[kMaxTileVectors][kMaxTileRows];  // [vectors - 1][rows - 1]
   // output[j * output_stride + i] = input[i * input_stride + j] for i < rows, j < columns.
   void (*transpose)(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
                     std::ptrdiff_t input_stride, T* output, std::ptrdiff_t output_stride);
-  // output[i * width + j] = input[i * input_stride + j] for i < rows, j < used; zero for used <= j < width.
-  // `width` is a multiple of the lanes.
+  // output[i * width + j] = input[i * input_stride + j] for i < rows, j < used; zero for used <= j
+  // < width. `width` is a multiple of the lanes.
   void (*pack)(std::ptrdiff_t rows, std::ptrdiff_t used, std::ptrdiff_t width, const T* input,
                std::ptrdiff_t input_stride, T* output);
 };
 
 // Element by element. unary: a, output of `count` values. binary: `rows` rows of `columns` values;
-// an operand that is no row (at most one of the two) is one value per row. a_stride and b_stride lead to
-// the next row; the output is dense. Both may equal the output's place.
+// an operand that is no row (at most one of the two) is one value per row. a_stride and b_stride
+// lead to the next row; the output is dense. Both may equal the output's place.
 template <class T>
 struct BinaryArguments {
   const T* a;
@@ -77,8 +78,8 @@ struct ElementwiseKernels {
   Binary add, subtract, multiply, divide, power, maximum, minimum;
 };
 
-// Activation functions over `count` values; `saved` is the output of relu, relu6, sigmoid and tanh, the
-// input of the others; `parameter` is the slope of leaky_relu, the alpha of elu.
+// Activation functions over `count` values; `saved` is the output of relu, relu6, sigmoid and tanh,
+// the input of the others; `parameter` is the slope of leaky_relu, the alpha of elu.
 template <class T>
 struct ActivationKernel {
   void (*forward)(const T* input, std::ptrdiff_t count, T parameter, T* output);
@@ -92,8 +93,8 @@ struct ActivationKernels {
       sigmoid, tanh;
 };
 
-// Sums and extrema. Runs are contiguous (extrema: count >= 1). The *_rows kernels combine rows >= 1 rows,
-// column by column: output[j] of `columns`; a sum is plain in T, so keep the rows few.
+// Sums and extrema. Runs are contiguous (extrema: count >= 1). The *_rows kernels combine rows >= 1
+// rows, column by column: output[j] of `columns`; a sum is plain in T, so keep the rows few.
 template <class T>
 struct ReduceKernels {
   using Extremum = T (*)(const T* input, std::ptrdiff_t count);
@@ -104,8 +105,9 @@ struct ReduceKernels {
   Rows sum_rows, maximum_rows, minimum_rows;
 };
 
-// Softmax along a contiguous row of `count`, or along columns: entry i < length of column j < columns is
-// at [i * stride + j], columns <= kSoftmaxColumns. Entries are never empty: count, length >= 1.
+// Softmax along a contiguous row of `count`, or along columns: entry i < length of column j <
+// columns is at [i * stride + j], columns <= kSoftmaxColumns. Entries are never empty: count,
+// length >= 1.
 constexpr std::ptrdiff_t kSoftmaxColumns = 256;
 
 struct SoftmaxColumns {

@@ -1,0 +1,81 @@
+// convolite._core.unary and binary.
+#include <convolite/elementwise.h>
+
+#include "arrays.h"
+
+namespace convolite::python {
+namespace {
+
+UnaryOperation parse_unary(const std::string& name) {
+  if (name == "negative") return UnaryOperation::negative;
+  if (name == "exp") return UnaryOperation::exp;
+  if (name == "log") return UnaryOperation::log;
+  if (name == "sqrt") return UnaryOperation::sqrt;
+  if (name == "abs") return UnaryOperation::abs;
+  if (name == "sign") return UnaryOperation::sign;
+  if (name == "reciprocal") return UnaryOperation::reciprocal;
+  fail("unary: op must be one of negative, exp, log, sqrt, abs, sign, reciprocal, got ", name);
+}
+
+BinaryOperation parse_binary(const std::string& name) {
+  if (name == "add") return BinaryOperation::add;
+  if (name == "subtract") return BinaryOperation::subtract;
+  if (name == "multiply") return BinaryOperation::multiply;
+  if (name == "divide") return BinaryOperation::divide;
+  if (name == "power") return BinaryOperation::power;
+  if (name == "maximum") return BinaryOperation::maximum;
+  if (name == "minimum") return BinaryOperation::minimum;
+  fail("binary: op must be one of add, subtract, multiply, divide, power, maximum, minimum, got ",
+       name);
+}
+
+// Arithmetic on a zero-dimensional array leaves numpy users with a scalar: it counts as such an
+// array.
+py::array as_array(const py::object& operand) {
+  py::array array = py::array::ensure(operand);
+  if (!array) throw py::error_already_set();
+  return array;
+}
+
+py::array apply_unary(const std::string& name, const py::object& operand) {
+  const UnaryOperation operation = parse_unary(name);
+  const py::array array = as_array(operand);
+  return dispatch(name.c_str(), "a", array, [&](auto zero) -> py::array {
+    using T = decltype(zero);
+    const Input<T> a(name.c_str(), "a", array);
+    const Output<T> output(name.c_str(), a.shape());
+    {
+      const py::gil_scoped_release release;
+      unary(operation, a.span(), output.span());
+    }
+    return output.array();
+  });
+}
+
+py::array apply_binary(const std::string& name, const py::object& a_operand,
+                       const py::object& b_operand) {
+  const BinaryOperation operation = parse_binary(name);
+  const py::array a_array = as_array(a_operand);
+  const py::array b_array = as_array(b_operand);
+  return dispatch(name.c_str(), "a", a_array, [&](auto zero) -> py::array {
+    using T = decltype(zero);
+    const Input<T> a(name.c_str(), "a", a_array);
+    const Input<T> b(name.c_str(), "b", b_array);
+    const BroadcastShape shape = BroadcastShape::infer(name.c_str(), a.shape(), b.shape());
+    const Output<T> output(name.c_str(), shape.output);
+    {
+      const py::gil_scoped_release release;
+      binary(operation, shape, a.span(), b.span(), output.span());
+    }
+    return output.array();
+  });
+}
+
+}  // namespace
+
+void bind_elementwise(py::module_& module) {
+  module.def("unary", apply_unary, py::arg("op"), py::arg("a"));
+  module.def("binary", apply_binary, py::arg("op"), py::arg("a"), py::arg("b"));
+}
+
+}  // namespace convolite::python
