@@ -48,10 +48,10 @@ class Context:
     """
 
     function: type[Function]
-    edges: tuple[Context | Differentiable | None, ...] | None
+    edges: list[Context | Differentiable | None] | None
     order: int
 
-    def __init__(self, needs_input_grad: tuple[bool, ...]) -> None:
+    def __init__(self, needs_input_grad: list[bool]) -> None:
         self.needs_input_grad = needs_input_grad
         self.saved: Any = None
 
@@ -94,24 +94,23 @@ class Function:
     def apply(cls, *arguments: Any) -> Tensor:
         """Run forward on Tensors or arrays and return a Tensor that remembers how it was made."""
         recording = _mode.recording
-        arrays = []
-        needs_input_grad = []
+        arrays: list[Any] = []
+        edges: list[Context | Differentiable | None] = []
         for argument in arguments:
             if isinstance(argument, Differentiable):
                 arrays.append(argument._data)
-                needs_input_grad.append(recording and argument._requires_grad)
+                needed = recording and argument._requires_grad
+                edges.append(argument._creator or argument if needed else None)
             else:
                 arrays.append(argument)
-                needs_input_grad.append(False)
-        ctx = Context(tuple(needs_input_grad))
+                edges.append(None)
+        needs_input_grad = [edge is not None for edge in edges]
+        ctx = Context(needs_input_grad)
         output = cls.tensor_type(cls.forward(ctx, *arrays))
         if True in needs_input_grad:
             ctx.function = cls
             ctx.order = next(_calls)
-            ctx.edges = tuple(
-                (argument._creator or argument) if needed else None
-                for argument, needed in zip(arguments, needs_input_grad, strict=True)
-            )
+            ctx.edges = edges
             output._creator = ctx
             output._requires_grad = True
         return output
@@ -154,7 +153,7 @@ def _is_shared(grad: Array, grad_output: Array, grads: tuple[Any, ...]) -> bool:
     return (
         grad is grad_output
         or isinstance(grad.base, np.ndarray)
-        or sum(grad is other for other in grads) > 1
+        or [other is grad for other in grads].count(True) > 1
     )
 
 

@@ -1,0 +1,252 @@
+"""The reverse walk: what is recorded, in which order it is visited, what it adds to `.grad`."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+
+import numpy as np
+import pytest
+
+import convolite
+from convolite import Tensor
+from convolite.autograd import Function
+
+
+class Scale(Function):
+    """input * factor, with a log of the gradients that were asked for."""
+
+    asked: list[list[bool]] = []
+
+    @staticmethod
+    def forward(ctx, input, factor):
+        ctx.factor = factor
+        return input * factor
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        Scale.asked.append(ctx.needs_input_grad)
+        return grad_output * ctx.factor, None
+
+
+class Square(Function):
+    """input ** 2, which needs its saved input."""
+
+    @staticmethod
+    def forward(ctx, input):
+        ctx.save(input=input)
+        return input * input
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return (2.0 * ctx.saved.input * grad_output,)
+
+
+class Both(Function):
+    """left + right; hands the same array to both inputs."""
+
+    @staticmethod
+    def forward(ctx, left, right):
+        return left + right
+
+    @staticmethod
+    def backward(ctx, grad_output):
+        return grad_output, grad_output
+
+
+def leaf(*values: float) -> Tensor:
+    return convolite.tensor(np.array(values), requires_grad=True)
+
+
+def test_gradient_of_a_chain_reaches_the_leaf():
+    input = leaf(1.0, 2.0, 3.0)
+    Square.apply(Scale.apply(input, 3.0)).backward(np.ones(3))
+    np.testing.assert_array_equal(input.grad.numpy(), 18.0 * input.numpy())
+
+
+def test_a_tensor_used_twice_gets_the_sum_of_both_gradients():
+    input = leaf(1.0, -2.0)
+    Both.apply(Scale.apply(input, 3.0), Square.apply(input)).backward(np.ones(2))
+    np.testing.assert_array_equal(input.grad.numpy(), 3.0 + 2.0 * input.numpy())
+
+
+def test_an_intermediate_result_used_twice_is_visited_once():
+    Scale.asked.clear()
+    input = leaf(2.0)
+    middle = Scale.apply(input, 5.0)
+    Both.apply(Square.apply(middle), Square.apply(middle)).backward()
+    assert len(Scale.asked) == 1
+    assert input.grad.item() == 2 * 2 * 10.0 * 5.0
+
+
+def test_backward_twice_accumulates_into_grad():
+    input = leaf(2.0)
+    Square.apply(input).backward()
+    first = input.grad
+    Square.apply(input).backward()
+    assert input.grad.item() == 8.0
+    assert input.grad is first
+
+
+def test_assigned_gradients_are_added_to_and_read_only_ones_left_alone():
+    input = leaf(2.0)
+    frozen = np.array([1.0])
+    frozen.flags.writeable = False
+    input.grad = frozen
+    Square.apply(input).backward()
+    assert input.grad.item() == 5.0
+    assert frozen[0] == 1.0
+
+
+def test_gradients_of_two_leaves_do_not_share_memory():
+    left, right = leaf(1.0), leaf(2.0)
+    Both.apply(left, right).backward()
+    left.grad.numpy()[...] = 7.0
+    assert right.grad.item() == 1.0
+
+
+def test_the_gradient_given_to_backward_is_not_shared():
+    input, given = leaf(1.0, 2.0), np.ones(2)
+    Both.apply(input, np.zeros(2)).backward(given)
+    input.grad.numpy()[...] = 7.0
+    np.testing.assert_array_equal(given, np.ones(2))
+    given = np.ones(2)
+    other = leaf(1.0, 2.0)
+    other.backward(given)
+    other.grad.numpy()[...] = 7.0
+    np.testing.assert_array_equal(given, np.ones(2))
+
+
+def test_only_the_gradients_that_matter_are_asked_for():
+    Scale.asked.clear()
+    Scale.apply(leaf(1.0), 2.0).backward()
+    assert Scale.asked == [[True, False]]
+
+
+def test_nothing_is_recorded_for_inputs_without_gradient():
+    output = Square.apply(convolite.tensor([1.0]))
+    assert not output.requires_grad
+    assert output.is_leaf
+
+
+def test_arrays_stand_where_tensors_may():
+    output = Both.apply(leaf(1.0), np.array([2.0]))
+    assert output.requires_grad
+    assert output.item() == 3.0
+
+
+def test_no_grad_records_nothing_and_ends_after_an_exception():
+    input = leaf(1.0)
+    with pytest.raises(KeyError), convolite.no_grad():
+        assert not Square.apply(input).requires_grad
+        raise KeyError
+    assert Square.apply(input).requires_grad
+
+
+def test_no_grad_nests_with_enable_grad_and_decorates():
+    input = leaf(1.0)
+
+    @convolite.no_grad()
+    def evaluate(depth: int) -> Tensor:
+        assert not convolite.is_grad_enabled()
+        return evaluate(depth - 1) if depth else Square.apply(input)
+
+    assert not evaluate(3).requires_grad
+    assert convolite.is_grad_enabled()
+    with convolite.no_grad(), convolite.enable_grad():
+        assert Square.apply(input).requires_grad
+    assert convolite.is_grad_enabled()
+
+
+def test_no_grad_belongs_to_one_thread():
+    seen = []
+    with convolite.no_grad():
+        thread = threading.Thread(target=lambda: seen.append(convolite.is_grad_enabled()))
+        thread.start()
+        thread.join()
+    assert seen == [True]
+
+
+def test_a_chain_of_100000_operations_is_walked_without_recursion():
+    input = leaf(1.0)
+    output = input
+    for _ in range(100_000):
+        output = Scale.apply(output, 1.0)
+    output.backward()
+    assert input.grad.item() == 1.0
+
+
+def test_a_long_chain_that_is_never_walked_is_freed_without_recursion():
+    output = leaf(1.0)
+    for _ in range(100_000):
+        output = Scale.apply(output, 1.0)
+    del output
+    gc.collect()
+
+
+def test_saved_arrays_are_freed_by_backward():
+    class Payload(np.ndarray):
+        pass
+
+    class Keep(Function):
+        @staticmethod
+        def forward(ctx, input):
+            payload = np.ones(3).view(Payload)
+            ctx.save(payload=payload)
+            Keep.reference = weakref.ref(payload)
+            return input + 0.0
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            return (grad_output,)
+
+    output = Keep.apply(leaf(1.0))
+    assert Keep.reference() is not None
+    output.backward()
+    gc.collect()
+    assert Keep.reference() is None
+
+
+def test_second_backward_says_that_the_graph_is_gone():
+    output = Square.apply(leaf(1.0))
+    output.backward()
+    with pytest.raises(RuntimeError, match="were freed by an earlier backward"):
+        output.backward()
+
+
+def test_retain_graph_allows_a_second_backward():
+    input = leaf(3.0)
+    output = Square.apply(input)
+    output.backward(retain_graph=True)
+    output.backward()
+    assert input.grad.item() == 12.0
+
+
+def test_backward_without_gradient_needs_a_single_element():
+    with pytest.raises(RuntimeError, match=r"grad must be given .* \(shape = \(2,\)\)"):
+        Square.apply(leaf(1.0, 2.0)).backward()
+
+
+def test_backward_of_something_without_gradient_is_an_error():
+    with pytest.raises(RuntimeError, match="does not depend on anything with requires_grad"):
+        convolite.tensor([1.0]).backward()
+
+
+def test_backward_checks_the_shape_of_the_gradient():
+    with pytest.raises(ValueError, match=r"grad must have shape \(2,\), got \(3,\)"):
+        Square.apply(leaf(1.0, 2.0)).backward(np.ones(3))
+
+
+def test_a_gradient_too_many_is_noticed():
+    class Wrong(Function):
+        @staticmethod
+        def forward(ctx, input):
+            return input
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            return grad_output, None
+
+    with pytest.raises(ValueError, match="zip"):
+        Wrong.apply(leaf(1.0)).backward()
