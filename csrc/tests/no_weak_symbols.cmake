@@ -1,0 +1,13 @@
+# Fails when one of OBJECTS defines a weak symbol, which the linker could merge with another object's.
+if(NOT OBJECTS)
+  message(FATAL_ERROR "OBJECTS is empty")
+endif()
+foreach(object IN LISTS OBJECTS)
+  execute_process(COMMAND ${NM} -C --defined-only ${object} OUTPUT_VARIABLE symbols COMMAND_ERROR_IS_FATAL ANY)
+  if(symbols MATCHES "\n[0-9a-f]* [VWu] [^\n]*")
+    message(FATAL_ERROR "${object} defines a weak symbol:${CMAKE_MATCH_0}")
+  endif()
+  if(NOT symbols MATCHES "table_f32")
+    message(FATAL_ERROR "${object} is no kernel object: it defines no table_f32")
+  endif()
+endforeach()

@@ -1,0 +1,116 @@
+// The reuse cache: alignment, reuse, its cap, and the poison that other tests rely on.
+#include <convolite/runtime.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <thread>
+#include <vector>
+
+#include "runtime/buffer.h"
+#include "support/settings.h"
+
+namespace convolite::testing {
+namespace {
+
+class BufferCache : public ::testing::Test {
+ protected:
+  void SetUp() override { release_memory(); }
+
+ private:
+  SettingsGuard guard_;
+};
+
+using BufferCacheDeathTest = BufferCache;
+
+TEST_F(BufferCache, buffers_begin_on_a_cache_line) {
+  for (Index count = 0; count < 300; ++count) {
+    const Buffer<char> buffer(count);
+    EXPECT_EQ(0u, reinterpret_cast<std::uintptr_t>(buffer.get()) % kAlignment);
+  }
+}
+
+TEST_F(BufferCache, a_released_block_is_reused_for_about_the_same_size) {
+  const void* first = Buffer<float>(1000).get();
+  const MemoryStats before = memory_stats();
+  const Buffer<float> again(990);
+  EXPECT_EQ(first, again.get());
+  EXPECT_EQ(before.reused + 1, memory_stats().reused);
+  EXPECT_EQ(before.allocated, memory_stats().allocated);
+}
+
+TEST_F(BufferCache, a_small_request_does_not_take_a_large_block) {
+  const void* large = Buffer<float>(1 << 20).get();
+  const Buffer<float> small(100);
+  EXPECT_NE(large, small.get());
+}
+
+TEST_F(BufferCache, counts_what_is_in_use_and_what_is_kept) {
+  const MemoryStats before = memory_stats();
+  {
+    const Buffer<char> buffer(1 << 20);
+    EXPECT_GE(memory_stats().in_use, before.in_use + (1 << 20));
+  }
+  EXPECT_EQ(before.in_use, memory_stats().in_use);
+  EXPECT_GE(memory_stats().cached, 1 << 20);
+  release_memory();
+  EXPECT_EQ(0, memory_stats().cached);
+}
+
+TEST_F(BufferCache, keeps_no_more_than_the_peak_of_use_or_64_megabytes) {
+  const Index block = 16 << 20;
+  for (Index extra = 0; extra < 8; ++extra) Buffer<char>(block + extra * (3 << 20));
+  const MemoryStats stats = memory_stats();
+  EXPECT_LE(stats.cached, std::max<Index>(64 << 20, stats.peak_in_use));
+}
+
+TEST_F(BufferCache, an_impossible_size_is_bad_alloc) {
+  EXPECT_THROW(acquire_bytes(-1), std::bad_alloc);
+  EXPECT_THROW(acquire_bytes(Index{1} << 60), std::bad_alloc);
+}
+
+TEST_F(BufferCache, serves_many_threads) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([t] {
+      for (Index i = 1; i < 400; ++i) {
+        const Buffer<Index> buffer(i * 7 % 100 + 1);
+        buffer[0] = t;
+        EXPECT_EQ(t, buffer[0]);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GT(memory_stats().reused, 0);
+}
+
+TEST_F(BufferCache, poison_fills_with_nan) {
+  set_buffer_poison(true);
+  const Buffer<float> single(77);
+  const Buffer<double> twice(77);
+  for (Index i = 0; i < 77; ++i) {
+    EXPECT_TRUE(std::isnan(single[i]));
+    EXPECT_TRUE(std::isnan(twice[i]));
+  }
+}
+
+TEST_F(BufferCacheDeathTest, poison_reports_a_write_past_the_end) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        set_buffer_poison(true);
+        const Buffer<float> buffer(10);
+        buffer[10] = 1;
+      },
+      "");
+}
+
+TEST(WorkerScratch, workers_share_no_cache_line) {
+  const WorkerScratch<float> scratch(3, 5);
+  for (int worker = 1; worker < 3; ++worker) {
+    EXPECT_GE(scratch.of(worker) - scratch.of(worker - 1), kAlignment / 4);
+    EXPECT_EQ(0u, reinterpret_cast<std::uintptr_t>(scratch.of(worker)) % kAlignment);
+  }
+}
+
+}  // namespace
+}  // namespace convolite::testing

@@ -1,0 +1,299 @@
+// conv2d against the naive loops: exact on integers, within rounding on normal numbers, for every
+// instruction set, with the same bits for every thread count.
+#include <convolite/conv2d.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <limits>
+
+#include "naive/conv2d.h"
+#include "support/arrays.h"
+#include "support/cases.h"
+#include "support/settings.h"
+
+namespace convolite::testing {
+namespace {
+
+NaiveConv2d problem_of(const Case& row) {
+  return {row["n"],         row["c"],       row["h"],          row["w"],
+          row["oc"],        row["kh"],      row["kw"],         row["stride_h"],
+          row["stride_w"],  row["pad_top"], row["pad_bottom"], row["pad_left"],
+          row["pad_right"], row["dil_h"],   row["dil_w"],      row["groups"]};
+}
+
+Conv2dShape shape_of(const NaiveConv2d& p) {
+  return Conv2dShape::infer({p.n, p.c, p.h, p.w}, {p.oc, p.c / p.groups, p.kh, p.kw},
+                            {p.stride_h, p.stride_w}, {p.top, p.bottom, p.left, p.right},
+                            {p.dil_h, p.dil_w}, p.groups);
+}
+
+// The same size with the usual attributes: square kernel, stride and padding, one group.
+NaiveConv2d plain(Index n, Index c, Index size, Index oc, Index kernel, Index stride,
+                  Index padding) {
+  return {n,      c,       size,    size,    oc,      kernel, kernel, stride,
+          stride, padding, padding, padding, padding, 1,      1,      1};
+}
+
+struct Operands {
+  std::vector<double> input, weight, bias, grad_output;
+};
+
+Operands integers(const NaiveConv2d& p, std::uint64_t seed) {
+  Numbers numbers(seed);
+  return {numbers.integers(p.input_size()), numbers.integers(p.weight_size()),
+          numbers.integers(p.oc), numbers.integers(p.output_size())};
+}
+
+Operands normals(const NaiveConv2d& p, std::uint64_t seed) {
+  Numbers numbers(seed);
+  return {numbers.normals(p.input_size()), numbers.normals(p.weight_size()), numbers.normals(p.oc),
+          numbers.normals(p.output_size())};
+}
+
+struct Answers {
+  std::vector<double> output, grad_input, grad_weight, grad_bias;
+};
+
+Answers answers(const NaiveConv2d& p, const Operands& given) {
+  Answers result{
+      p.forward(given.input, given.weight), p.backward_input(given.grad_output, given.weight),
+      p.backward_weight(given.grad_output, given.input), p.backward_bias(given.grad_output)};
+  p.add_bias(result.output, given.bias);
+  return result;
+}
+
+Operands absolute(const Operands& given) {
+  return {testing::absolute(given.input), testing::absolute(given.weight),
+          testing::absolute(given.bias), testing::absolute(given.grad_output)};
+}
+
+template <class T>
+void check_passes(const NaiveConv2d& p, const Operands& given, const Answers& values,
+                  const Answers& scale) {
+  const Conv2dShape shape = shape_of(p);
+  const Argument<T> input(given.input), weight(given.weight), bias(given.bias),
+      grad_output(given.grad_output);
+  {
+    SCOPED_TRACE("forward");
+    check_everywhere<T>({values.output, scale.output}, [&](Edge edge, Span<T> output) {
+      conv2d_forward<T>(shape, input(edge), weight(edge), bias(edge), Activation::none, output);
+    });
+  }
+  {
+    SCOPED_TRACE("backward_input");
+    check_everywhere<T>({values.grad_input, scale.grad_input}, [&](Edge edge, Span<T> output) {
+      conv2d_backward_input<T>(shape, grad_output(edge), weight(edge), output);
+    });
+  }
+  {
+    SCOPED_TRACE("backward_weight");
+    check_everywhere<T>({values.grad_weight, scale.grad_weight}, [&](Edge edge, Span<T> output) {
+      conv2d_backward_weight<T>(shape, grad_output(edge), input(edge), output);
+    });
+  }
+  {
+    SCOPED_TRACE("backward_bias");
+    check_everywhere<T>({values.grad_bias, scale.grad_bias}, [&](Edge edge, Span<T> output) {
+      conv2d_backward_bias<T>(shape.result(), grad_output(edge), output);
+    });
+  }
+}
+
+void check_exact(const NaiveConv2d& p, std::uint64_t seed) {
+  const Operands given = integers(p, seed);
+  const Answers values = answers(p, given);
+  check_passes<float>(p, given, values, {});
+  check_passes<double>(p, given, values, {});
+}
+
+void check_rounding(const NaiveConv2d& p, std::uint64_t seed) {
+  const Operands given = normals(p, seed);
+  const Answers values = answers(p, given), scale = answers(p, absolute(given));
+  check_passes<float>(p, given, values, scale);
+  check_passes<double>(p, given, values, scale);
+}
+
+class Conv2dCases : public ::testing::TestWithParam<Case> {};
+
+TEST_P(Conv2dCases, infer_counts_the_positions_of_the_window) {
+  const NaiveConv2d p = problem_of(GetParam());
+  const Conv2dShape shape = shape_of(p);
+  EXPECT_EQ(p.oh(), shape.output.h);
+  EXPECT_EQ(p.ow(), shape.output.w);
+  EXPECT_EQ(p.weight_size(), shape.weight_size());
+}
+
+TEST_P(Conv2dCases, integers_give_the_exact_sums) {
+  check_exact(problem_of(GetParam()), 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(rows, Conv2dCases, ::testing::ValuesIn(load_cases("conv2d", "test")),
+                         [](const auto& row) { return row.param.name(); });
+
+class SmallConv2dCases : public ::testing::TestWithParam<Case> {};
+
+TEST_P(SmallConv2dCases, normal_numbers_err_by_rounding_only) {
+  check_rounding(problem_of(GetParam()), 2);
+}
+
+std::vector<Case> small_cases() {
+  std::vector<Case> rows = load_cases("conv2d", "test");
+  rows.erase(std::remove_if(rows.begin(), rows.end(),
+                            [](const Case& row) { return row.text("use") == "both"; }),
+             rows.end());
+  return rows;
+}
+
+INSTANTIATE_TEST_SUITE_P(rows, SmallConv2dCases, ::testing::ValuesIn(small_cases()),
+                         [](const auto& row) { return row.param.name(); });
+
+// Sizes at which the work is cut into several tasks, row blocks, panels and partial sums.
+TEST(Conv2d, many_blocks_of_rows_give_the_exact_sums) {
+  check_exact(plain(2, 64, 56, 64, 3, 1, 1), 3);
+}
+
+TEST(Conv2d, one_large_image_gives_the_exact_sums) {
+  check_exact(plain(1, 3, 131, 17, 7, 2, 3), 4);
+}
+
+TEST(Conv2d, strided_blocks_give_the_exact_sums) {
+  check_exact(plain(2, 24, 37, 50, 3, 2, 1), 5);
+}
+
+TEST(Conv2d, several_blocks_err_by_rounding_only) {
+  check_rounding(plain(3, 19, 29, 35, 3, 1, 1), 6);
+  check_rounding(plain(2, 20, 30, 26, 3, 2, 1), 7);
+}
+
+TEST(Conv2d, uneven_groups_over_several_blocks_give_the_exact_sums) {
+  check_exact({2, 12, 40, 33, 51, 3, 2, 1, 2, 2, 1, 0, 3, 2, 1, 3}, 8);
+}
+
+NaiveConv2d random_problem(Numbers& numbers) {
+  NaiveConv2d p{};
+  const auto draw = [&](Index least, Index most) { return numbers.between(least, most); };
+  p.groups = draw(1, 3);
+  p.n = draw(1, 4);
+  p.c = p.groups * draw(1, 20);
+  p.oc = p.groups * draw(1, 40);
+  p.kh = draw(1, 4);
+  p.kw = draw(1, 4);
+  p.stride_h = draw(1, 3);
+  p.stride_w = draw(1, 3);
+  p.dil_h = draw(1, 3);
+  p.dil_w = draw(1, 3);
+  p.top = draw(0, 4);
+  p.bottom = draw(0, 4);
+  p.left = draw(0, 4);
+  p.right = draw(0, 4);
+  p.h = std::max<Index>(1, (p.kh - 1) * p.dil_h + 1 - p.top - p.bottom) + draw(0, 20);
+  p.w = std::max<Index>(1, (p.kw - 1) * p.dil_w + 1 - p.left - p.right) + draw(0, 20);
+  return p;
+}
+
+std::string described(const NaiveConv2d& p) {
+  std::ostringstream text;
+  for (const Index value : {p.n, p.c, p.h, p.w, p.oc, p.kh, p.kw, p.stride_h, p.stride_w, p.top,
+                            p.bottom, p.left, p.right, p.dil_h, p.dil_w, p.groups}) {
+    text << value << ",";
+  }
+  return "row for cases/conv2d.csv: random," + text.str() + "test";
+}
+
+TEST(Conv2d, random_sizes_give_the_exact_sums) {
+  for (std::uint64_t seed = 100; seed < 130; ++seed) {
+    Numbers numbers(seed);
+    const NaiveConv2d p = random_problem(numbers);
+    SCOPED_TRACE(described(p));
+    check_exact(p, seed);
+    if (HasFatalFailure()) return;
+  }
+}
+
+template <class T>
+class Conv2dEpilogue : public ::testing::Test {};
+using Floats = ::testing::Types<float, double>;
+TYPED_TEST_SUITE(Conv2dEpilogue, Floats);
+
+TYPED_TEST(Conv2dEpilogue, clamps_the_finished_sum) {
+  using T = TypeParam;
+  const NaiveConv2d p = plain(2, 5, 9, 21, 3, 1, 1);
+  const Operands given = integers(p, 9);
+  const std::vector<double> linear = answers(p, given).output;
+  const Argument<T> input(given.input), weight(given.weight), bias(given.bias);
+  const double infinity = std::numeric_limits<double>::infinity();
+  for (const auto& [activation, high] :
+       {std::pair{Activation::relu, infinity}, std::pair{Activation::relu6, 6.0}}) {
+    std::vector<double> clamped = linear;
+    for (double& value : clamped) value = std::min(std::max(value, 0.0), high);
+    check_everywhere<T>({clamped, {}}, [&, kind = activation](Edge edge, Span<T> output) {
+      conv2d_forward<T>(shape_of(p), input(edge), weight(edge), bias(edge), kind, output);
+    });
+  }
+}
+
+TYPED_TEST(Conv2dEpilogue, needs_no_bias) {
+  using T = TypeParam;
+  const NaiveConv2d p = plain(2, 5, 9, 21, 3, 1, 1);
+  const Operands given = integers(p, 10);
+  const Argument<T> input(given.input), weight(given.weight);
+  check_everywhere<T>({p.forward(given.input, given.weight), {}}, [&](Edge edge, Span<T> output) {
+    conv2d_forward<T>(shape_of(p), input(edge), weight(edge), {}, Activation::none, output);
+  });
+}
+
+TYPED_TEST(Conv2dEpilogue, lets_nan_through_and_keeps_it_in_its_windows) {
+  using T = TypeParam;
+  const NaiveConv2d p = plain(1, 3, 12, 18, 3, 1, 1);
+  Operands given = integers(p, 11);
+  given.input[5 * 12 + 7] = std::numeric_limits<double>::quiet_NaN();
+  std::vector<double> expected = answers(p, given).output;
+  for (double& value : expected) value = value < 0 ? 0 : value;
+  const Argument<T> input(given.input), weight(given.weight), bias(given.bias);
+  check_everywhere<T>({expected, {}}, [&](Edge edge, Span<T> output) {
+    conv2d_forward<T>(shape_of(p), input(edge), weight(edge), bias(edge), Activation::relu, output);
+  });
+}
+
+std::string infer_message(const Nchw& input, const Nchw& weight, HW stride = {1, 1},
+                          const Padding& padding = {}, HW dilation = {1, 1}, Index groups = 1) {
+  return message_of([&] { Conv2dShape::infer(input, weight, stride, padding, dilation, groups); });
+}
+
+TEST(Conv2dShape, refuses_impossible_numbers) {
+  EXPECT_EQ(
+      "conv2d: input has 3 channels but filters expect 4 (filters.shape = (8, 4, 3, 3), "
+      "groups = 1)",
+      infer_message({1, 3, 8, 8}, {8, 4, 3, 3}));
+  EXPECT_EQ("conv2d: stride must be positive, got (0, 1)",
+            infer_message({1, 3, 8, 8}, {8, 3, 3, 3}, {0, 1}));
+  EXPECT_EQ("conv2d: dilation must be positive, got (1, 0)",
+            infer_message({1, 3, 8, 8}, {8, 3, 3, 3}, {1, 1}, {}, {1, 0}));
+  EXPECT_EQ("conv2d: padding must not be negative, got ((0, 0), (-1, 0))",
+            infer_message({1, 3, 8, 8}, {8, 3, 3, 3}, {1, 1}, {0, 0, -1, 0}));
+  EXPECT_EQ(
+      "conv2d: window does not fit, kernel 5x5 with dilation (2, 2) spans 9x9 but the padded "
+      "input is 8x8 (input.shape = (4, 3, 6, 6), padding = ((1, 1), (1, 1)))",
+      infer_message({4, 3, 6, 6}, {8, 3, 5, 5}, {1, 1}, {1, 1, 1, 1}, {2, 2}));
+}
+
+TEST(Conv2dShape, refuses_sizes_that_leave_64_bits) {
+  const Index huge = Index{1} << 30;
+  EXPECT_NE("", infer_message({huge, 1, huge, huge}, {1, 1, 1, 1}));
+  EXPECT_NE("", infer_message({1, 1, huge, huge}, {1, 1, 1, 1}));
+}
+
+TEST(Conv2dExplain, names_one_chosen_method_after_those_that_declined) {
+  for (const Pass pass : {Pass::forward, Pass::backward_input, Pass::backward_weight}) {
+    const auto choices = conv2d_explain(shape_of(plain(2, 8, 9, 16, 3, 1, 1)), pass);
+    ASSERT_FALSE(choices.empty());
+    for (const Conv2dChoice& choice : choices) {
+      EXPECT_EQ(&choice == &choices.back(), choice.chosen);
+      EXPECT_FALSE(choice.method.empty());
+      EXPECT_FALSE(choice.reason.empty());
+    }
+  }
+}
+
+}  // namespace
+}  // namespace convolite::testing

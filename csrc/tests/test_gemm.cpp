@@ -1,0 +1,106 @@
+// The blocked GEMM with every storage order that its callers use, against three loops.
+#include <gtest/gtest.h>
+
+#include "gemm/gemm.h"
+#include "naive/gemm.h"
+#include "support/arrays.h"
+#include "support/cases.h"
+#include "support/settings.h"
+
+namespace convolite::testing {
+namespace {
+
+enum class Order { by_rows, by_columns };
+
+// A (rows, columns) matrix stored in either order.
+template <class T>
+class Stored {
+ public:
+  Stored(Index rows, Index columns, const std::vector<double>& values, Order order)
+      : row_stride_(order == Order::by_rows ? columns : 1),
+        column_stride_(order == Order::by_rows ? 1 : rows),
+        values_(order == Order::by_rows ? values : naive_transpose(rows, columns, values)) {}
+  MatrixView<T> at(Edge edge) const { return {values_(edge).data, row_stride_, column_stride_}; }
+
+ private:
+  Index row_stride_, column_stride_;
+  Argument<T> values_;
+};
+
+template <class T>
+void check_orders(const GemmSize& size, const std::vector<double>& a, const std::vector<double>& b,
+                  const Expected& expected) {
+  for (const Order order_a : {Order::by_rows, Order::by_columns}) {
+    for (const Order order_b : {Order::by_rows, Order::by_columns}) {
+      SCOPED_TRACE(std::string("A ") + (order_a == Order::by_rows ? "by rows" : "by columns") +
+                   ", B " + (order_b == Order::by_rows ? "by rows" : "by columns"));
+      const Stored<T> left(size.m, size.k, a, order_a), right(size.k, size.n, b, order_b);
+      check_everywhere<T>(expected, [&](Edge edge, Span<T> output) {
+        gemm<T>(size, left.at(edge), right.at(edge), output.data, {});
+      });
+    }
+  }
+}
+
+void check_exact(const GemmSize& size, std::uint64_t seed) {
+  Numbers numbers(seed);
+  const auto a = numbers.integers(size.m * size.k), b = numbers.integers(size.k * size.n);
+  const Expected expected{naive_gemm(size.m, size.n, size.k, a, b), {}};
+  check_orders<float>(size, a, b, expected);
+  check_orders<double>(size, a, b, expected);
+}
+
+void check_rounding(const GemmSize& size, std::uint64_t seed) {
+  Numbers numbers(seed);
+  const auto a = numbers.normals(size.m * size.k), b = numbers.normals(size.k * size.n);
+  const Expected expected{naive_gemm(size.m, size.n, size.k, a, b),
+                          naive_gemm(size.m, size.n, size.k, absolute(a), absolute(b))};
+  check_orders<float>(size, a, b, expected);
+  check_orders<double>(size, a, b, expected);
+}
+
+class GemmCases : public ::testing::TestWithParam<Case> {
+ protected:
+  static GemmSize size() { return {GetParam()["m"], GetParam()["n"], GetParam()["k"]}; }
+};
+
+TEST_P(GemmCases, integers_give_the_exact_sums) {
+  check_exact(size(), 1);
+}
+TEST_P(GemmCases, normal_numbers_err_by_rounding_only) {
+  check_rounding(size(), 2);
+}
+
+INSTANTIATE_TEST_SUITE_P(rows, GemmCases, ::testing::ValuesIn(load_cases("gemm", "test")),
+                         [](const auto& row) { return row.param.name(); });
+
+TEST(Gemm, several_depth_and_row_blocks_err_by_rounding_only) {
+  check_rounding({61, 150, 700}, 3);
+}
+
+// One more column than 8 MB of packed B hold.
+TEST(Gemm, several_column_blocks_give_the_exact_sums) {
+  check_exact({3, 1100, 2100}, 4);
+}
+
+TEST(Gemm, bias_and_clamp_apply_once_after_the_last_depth_block) {
+  const GemmSize size{7, 37, 600};
+  Numbers numbers(5);
+  const auto a = numbers.integers(size.m * size.k), b = numbers.integers(size.k * size.n);
+  const auto bias = numbers.integers(size.n);
+  std::vector<double> values = naive_gemm(size.m, size.n, size.k, a, b);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const double sum = values[i] + bias[i % bias.size()];
+    values[i] = sum < 0 ? 0 : sum;
+  }
+  const Stored<float> left(size.m, size.k, a, Order::by_rows),
+      right(size.k, size.n, b, Order::by_rows);
+  const Argument<float> added(bias);
+  check_everywhere<float>({values, {}}, [&](Edge edge, Span<float> output) {
+    gemm<float>(size, left.at(edge), right.at(edge), output.data,
+                {added(edge).data, Activation::relu});
+  });
+}
+
+}  // namespace
+}  // namespace convolite::testing
