@@ -3,7 +3,8 @@
 // A task computes a block of result rows of one image and group. For each panel of result channels
 // the micro-kernel writes tiles of [pixel][channel] into scratch, at each pixel's natural place, so
 // phases interleave by themselves; then one transposition stores the rows as NCHW. The weights are
-// packed once per call, as [phase][panel][source channel, tap][channel].
+// packed once per call, as [phase][panel][tap row][source channel][tap column][channel]: tap rows
+// outermost, so that pixels near the upper and lower border skip the rows that only meet padding.
 //
 // Bound by arithmetic for depths (channels x taps) above about 64, by stores below.
 #include "ops/conv2d/direct.h"
@@ -49,14 +50,14 @@ class DirectConvolution {
   void run(const T* source, const T* packed, const T* bias, Activation activation, T* result) {
     const Index blocks = (lattice_.result.h + rows_ - 1) / rows_;
     const Index tasks = lattice_.result.n * lattice_.groups * blocks;
-    const int workers = worker_count(tasks, work());
-    std::vector<Worker> scratch(static_cast<std::size_t>(workers));
-    for (Worker& worker : scratch) allocate(worker);
-    parallel_for(tasks, work(), [&](Index task, int worker) {
-      Task now{task / blocks / lattice_.groups, task / blocks % lattice_.groups, task % blocks};
-      Worker& mine = scratch[static_cast<std::size_t>(worker)];
-      if (mine.block != now.block) prepare_block(mine, now.block);
-      compute(mine, now, source, packed + now.group * packed_group_size_,
+    std::vector<Worker> workers(static_cast<std::size_t>(worker_count(tasks, work())));
+    for (Worker& worker : workers) allocate(worker);
+    parallel_for(tasks, work(), [&](Index task, int number) {
+      const Task now{task / blocks / lattice_.groups, task / blocks % lattice_.groups,
+                     task % blocks};
+      Worker& worker = workers[static_cast<std::size_t>(number)];
+      if (worker.block != now.block) prepare_block(worker, now.block);
+      compute(worker, now, source, packed + now.group * packed_group_size_,
               bias == nullptr ? nullptr : bias + now.group * panels_.padded_columns(), activation,
               result);
     });
@@ -64,13 +65,19 @@ class DirectConvolution {
 
  private:
   struct PreparedPhase {
-    Buffer<std::int32_t> columns;  // source offset of each (channel, tap)
+    Buffer<std::int32_t> columns;  // source offset of each (tap row, channel, tap column)
     Index packed;                  // where its weights begin within a group
+  };
+  // Consecutive pixels of a block that share their taps.
+  struct PixelRun {
+    std::size_t phase;
+    Index pixel_begin, pixel_end;
+    Index depth_begin, depth_end;  // of the phase's columns
   };
   struct Worker {
     Buffer<T> band, tile;
     Buffer<std::int32_t> a_rows, c_rows;  // source and scratch offset of each pixel
-    std::vector<Index> first_pixel;       // of each phase, and the end
+    std::vector<PixelRun> runs;
     Extent extent;
     Index block = -1;
   };
@@ -86,14 +93,16 @@ class DirectConvolution {
 
   void choose_rows() {
     const Nchw& result = lattice_.result;
-    const Extent whole = lattice_.extent(0, result.h);
-    const Index row_bytes = lattice_.source_channels() * std::max<Index>(whole.columns(), 1) *
-                            static_cast<Index>(sizeof(T));
-    const Index halo = whole.rows() - (result.h - 1) * lattice_.step.h / lattice_.spacing.h;
+    Index halo = 0;
+    for (const Phase& phase : lattice_.phases) {
+      halo = std::max(halo, phase.rows.greatest_offset() - phase.rows.least_offset());
+    }
+    const Index row_bytes = lattice_.source_channels() * static_cast<Index>(sizeof(T)) *
+                            std::max<Index>(lattice_.extent(0, result.h).columns(), 1);
     const Index source_rows = std::max<Index>(kBandBytes / row_bytes - halo, 1);
     Index rows = std::max<Index>(source_rows * lattice_.spacing.h / lattice_.step.h, 1);
-    const Index pixel_bytes = tile_pitch_ * static_cast<Index>(sizeof(T));
-    rows = std::min(rows, std::max<Index>(kTileBytes / (pixel_bytes * result.w), 1));
+    const Index tile_row_bytes = tile_pitch_ * static_cast<Index>(sizeof(T)) * result.w;
+    rows = std::min(rows, std::max<Index>(kTileBytes / tile_row_bytes, 1));
     const Index images = std::max<Index>(result.n * lattice_.groups, 1);
     const Index wanted_blocks = (kWantedTasks + images - 1) / images;
     rows = std::min(rows, std::max((result.h + wanted_blocks - 1) / wanted_blocks, kFewestRows));
@@ -103,10 +112,10 @@ class DirectConvolution {
     rows_ = (result.h + blocks - 1) / blocks;  // even shares
   }
 
-  // Reads the source in place when no tap leaves it; otherwise every band has the same layout.
+  // Reads the source in place when no tap leaves its columns; otherwise every band has one layout.
   void choose_band() {
-    const Extent whole = lattice_.extent(0, lattice_.result.h);
-    in_place_ = whole.inside({lattice_.source.h, lattice_.source.w});
+    in_place_ =
+        lattice_.extent(0, lattice_.result.h).inside({lattice_.source.h, lattice_.source.w});
     if (in_place_) {
       pitch_ = lattice_.source.w;
       channel_stride_ = lattice_.source.pixels();
@@ -114,38 +123,23 @@ class DirectConvolution {
     }
     Index rows = 0;
     for (Index row = 0; row < lattice_.result.h; row += rows_) {
-      rows = std::max(rows, block_extent(row / rows_).rows());
+      const Extent extent = lattice_.extent(row, std::min(row + rows_, lattice_.result.h));
+      rows = std::max(rows, extent.rows());
+      pitch_ = extent.columns();
     }
-    pitch_ = whole.columns();
     channel_stride_ = band_channel_stride(rows, pitch_, sizeof(T));
   }
 
-  // All blocks share the columns of the whole image, so that they share the offsets of the taps.
-  Extent block_extent(Index block) const {
-    const Extent whole = lattice_.extent(0, lattice_.result.h);
-    Extent extent =
-        lattice_.extent(block * rows_, std::min((block + 1) * rows_, lattice_.result.h));
-    extent.column_begin = whole.column_begin;
-    extent.column_end = whole.column_end;
-    return extent;
-  }
-
-  static HW origin(const Phase& phase) {
-    HW least = phase.taps.empty() ? HW{} : phase.taps.front().offset;
-    for (const Tap& tap : phase.taps) {
-      least = {std::min(least.h, tap.offset.h), std::min(least.w, tap.offset.w)};
-    }
-    return least;
-  }
-
   void prepare_phase(const Phase& phase) {
-    const HW least = origin(phase);
     Buffer<std::int32_t> columns(std::max<Index>(lattice_.depth(phase), 1));
     Index k = 0;
-    for (Index c = 0; c < lattice_.source_channels(); ++c) {
-      for (const Tap& tap : phase.taps) {
-        columns[k++] = static_cast<std::int32_t>(
-            c * channel_stride_ + (tap.offset.h - least.h) * pitch_ + tap.offset.w - least.w);
+    for (const AxisTap& row : phase.rows.taps) {
+      const Index row_offset = (row.offset - phase.rows.least_offset()) * pitch_;
+      for (Index c = 0; c < lattice_.source_channels(); ++c) {
+        for (const AxisTap& column : phase.columns.taps) {
+          columns[k++] = static_cast<std::int32_t>(row_offset + c * channel_stride_ +
+                                                   column.offset - phase.columns.least_offset());
+        }
       }
     }
     phases_.push_back({std::move(columns), packed_group_size_});
@@ -154,85 +148,98 @@ class DirectConvolution {
 
   void allocate(Worker& worker) const {
     const Index pixels = rows_ * lattice_.result.w;
-    if (!in_place_) worker.band = Buffer<T>(lattice_.source_channels() * channel_stride_);
+    if (!in_place_) {
+      // Only the side columns need zeros, and no load touches them.
+      worker.band = Buffer<T>(lattice_.source_channels() * channel_stride_);
+      clear_band(lattice_.source_channels(), channel_stride_, worker.band.get());
+    }
     worker.tile = Buffer<T>(pixels * tile_pitch_);
     worker.a_rows = Buffer<std::int32_t>(pixels);
     worker.c_rows = Buffer<std::int32_t>(pixels);
-    worker.first_pixel.resize(lattice_.phases.size() + 1);
   }
 
-  // The offsets of a block's pixels; consecutive tasks of a worker mostly share them.
+  // Lists a block's runs and pixels; consecutive tasks of a worker mostly share them.
   void prepare_block(Worker& worker, Index block) const {
     worker.block = block;
-    worker.extent =
-        in_place_ ? Extent{0, lattice_.source.h, 0, lattice_.source.w} : block_extent(block);
-    if (!in_place_) clear_band(lattice_.source_channels(), channel_stride_, worker.band.get());
+    worker.runs.clear();
     const Index row_begin = block * rows_;
     const Index row_end = std::min(row_begin + rows_, lattice_.result.h);
+    worker.extent = in_place_ ? Extent{0, lattice_.source.h, 0, lattice_.source.w}
+                              : lattice_.extent(row_begin, row_end);
     Index pixel = 0;
     for (std::size_t p = 0; p < lattice_.phases.size(); ++p) {
-      worker.first_pixel[p] = pixel;
       const Phase& phase = lattice_.phases[p];
-      const HW least = origin(phase);
-      const Index last = lattice_.phase_row(phase, row_end);
-      for (Index i = lattice_.phase_row(phase, row_begin); i < last; ++i) {
-        const Index row = i * lattice_.step.h + least.h - worker.extent.row_begin;
-        const Index y = phase.first.h + i * lattice_.spacing.h - row_begin;
-        for (Index j = 0; j < phase.count.w; ++j, ++pixel) {
-          const Index column = j * lattice_.step.w + least.w - worker.extent.column_begin;
-          const Index x = phase.first.w + j * lattice_.spacing.w;
-          worker.a_rows[pixel] =
-              phase.taps.empty() ? 0 : static_cast<std::int32_t>(row * pitch_ + column);
-          worker.c_rows[pixel] =
-              static_cast<std::int32_t>((y * lattice_.result.w + x) * tile_pitch_);
+      const Index tap_row =
+          lattice_.source_channels() * static_cast<Index>(phase.columns.taps.size());
+      for (const RowRun& run : lattice_.runs(phase, row_begin, row_end)) {
+        const Index first_pixel = pixel;
+        for (Index row = run.row_begin; row < run.row_end; ++row) {
+          list_pixels(worker, phase, row, row_begin, pixel);
         }
+        worker.runs.push_back(
+            {p, first_pixel, pixel, run.tap_begin * tap_row, run.tap_end * tap_row});
       }
     }
-    worker.first_pixel.back() = pixel;
+  }
+
+  void list_pixels(Worker& worker, const Phase& phase, Index row, Index row_begin,
+                   Index& pixel) const {
+    const Index source_row =
+        row * lattice_.step.h + phase.rows.least_offset() - worker.extent.row_begin;
+    const Index first_column = phase.columns.least_offset() - worker.extent.column_begin;
+    const Index y = phase.rows.first + row * lattice_.spacing.h - row_begin;
+    for (Index column = 0; column < phase.columns.count; ++column, ++pixel) {
+      const Index x = phase.columns.first + column * lattice_.spacing.w;
+      worker.a_rows[pixel] =
+          static_cast<std::int32_t>(source_row * pitch_ + first_column + column * lattice_.step.w);
+      worker.c_rows[pixel] = static_cast<std::int32_t>((y * lattice_.result.w + x) * tile_pitch_);
+    }
   }
 
   void compute(Worker& worker, const Task& task, const T* source, const T* packed, const T* bias,
                Activation activation, T* result) const {
-    const Index source_channel = task.group * lattice_.source_channels();
-    const T* image =
-        source + (task.image * lattice_.source.c + source_channel) * lattice_.source.pixels();
+    const Index source_channels = lattice_.source_channels();
+    const T* image = source + (task.image * lattice_.source.c + task.group * source_channels) *
+                                  lattice_.source.pixels();
     if (!in_place_) {
-      load_band(image, lattice_.source_channels(), {lattice_.source.h, lattice_.source.w},
-                worker.extent, channel_stride_, worker.band.get());
+      load_band(image, source_channels, {lattice_.source.h, lattice_.source.w}, worker.extent,
+                channel_stride_, worker.band.get());
       image = worker.band.get();
     }
     const Index row_begin = task.block * rows_;
     const Index rows = std::min(rows_, lattice_.result.h - row_begin);
     const Index plane = lattice_.result.pixels();
-    T* rows_out =
-        result +
-        (task.image * lattice_.result.c + task.group * lattice_.result_channels()) * plane +
-        row_begin * lattice_.result.w;
+    const Index channel = task.image * lattice_.result.c + task.group * lattice_.result_channels();
+    T* rows_out = result + channel * plane + row_begin * lattice_.result.w;
     for (Index panel = 0; panel < panels_.panels(); ++panel) {
       GemmTileArguments<T> tile{};
       set_epilogue<T>(tile, {bias, activation}, panels_.first_column(panel));
-      tile.columns = panels_.width(panel);
+      tile.a = image;
       tile.c = worker.tile.get();
-      for (std::size_t phase = 0; phase < phases_.size(); ++phase) {
-        multiply(worker, phase, panel, image, packed + packed_offset(phase, panel), tile);
-      }
+      tile.columns = panels_.width(panel);
+      for (const PixelRun& run : worker.runs) multiply(worker, run, panel, packed, tile);
       table_.gemm.transpose(rows * lattice_.result.w, panels_.used(panel), worker.tile.get(),
                             tile_pitch_, rows_out + panels_.first_column(panel) * plane, plane);
     }
   }
 
-  void multiply(const Worker& worker, std::size_t phase, Index panel, const T* image,
-                const T* packed, GemmTileArguments<T>& tile) const {
-    tile.depth = lattice_.depth(lattice_.phases[phase]);
-    tile.a = image;
-    tile.a_cols = phases_[phase].columns.get();
-    tile.b = packed;
-    const auto& kernels_of_width = table_.gemm.tile[panels_.vectors(panel) - 1];
-    const Index end = worker.first_pixel[phase + 1];
-    for (Index pixel = worker.first_pixel[phase]; pixel < end; pixel += table_.gemm.rows) {
-      tile.a_rows = worker.a_rows.get() + pixel;
-      tile.c_rows = worker.c_rows.get() + pixel;
-      kernels_of_width[std::min<Index>(table_.gemm.rows, end - pixel) - 1](tile);
+  // Pixels are dealt out evenly: a tile of four or five rows keeps the multipliers as busy as one
+  // of six, a tile of one does not.
+  void multiply(const Worker& worker, const PixelRun& run, Index panel, const T* packed,
+                GemmTileArguments<T>& tile) const {
+    tile.depth = run.depth_end - run.depth_begin;
+    tile.a_cols = phases_[run.phase].columns.get() + run.depth_begin;
+    tile.b = packed + packed_offset(run.phase, panel) + run.depth_begin * panels_.width(panel);
+    const auto& tile_of_height = table_.gemm.tile[panels_.vectors(panel) - 1];
+    const Index pixels = run.pixel_end - run.pixel_begin;
+    const Index tiles = (pixels + table_.gemm.rows - 1) / table_.gemm.rows;
+    Index begin = 0;
+    for (Index i = 1; i <= tiles; ++i) {
+      const Index end = pixels * i / tiles;
+      tile.a_rows = worker.a_rows.get() + run.pixel_begin + begin;
+      tile.c_rows = worker.c_rows.get() + run.pixel_begin + begin;
+      tile_of_height[end - begin - 1](tile);
+      begin = end;
     }
   }
 
@@ -247,24 +254,40 @@ class DirectConvolution {
   Index packed_group_size_ = 0;
 };
 
-// weight (oc, c / groups, taps) -> for each group and panel of output channels [c / groups,
-// taps][oc].
+// weight (oc, c / groups, taps) -> for each group and panel of output channels, zero-padded,
+// [kernel row][c][kernel column][oc].
 template <class T>
 void pack_forward(const Conv2dShape& shape, const DirectConvolution<T>& direct, const T* weight,
                   T* packed) {
+  constexpr Index block = 8;  // input channels transposed at once
   const PanelLayout& panels = direct.panels();
+  const Index tasks = shape.groups * panels.panels();
   const Index depth = shape.group_in() * shape.taps();
-  parallel_for(shape.groups * panels.panels(), shape.weight_size(), [&](Index task, int) {
+  const Index kernel_w = shape.kernel.w;
+  const WorkerScratch<T> scratch(worker_count(tasks, shape.weight_size()),
+                                 block * shape.taps() * direct.widest_panel());
+  parallel_for(tasks, shape.weight_size(), [&](Index task, int worker) {
     const Index group = task / panels.panels(), panel = task % panels.panels();
     const Index width = panels.width(panel), used = panels.used(panel);
+    const Index first = group * shape.group_out() + panels.first_column(panel);
     T* to = packed + group * direct.packed_group_size() + direct.packed_offset(0, panel);
-    if (used < width) std::fill_n(to, depth * width, T(0));
-    const Index channel = group * shape.group_out() + panels.first_column(panel);
-    kernels<T>().gemm.transpose(used, depth, weight + channel * depth, depth, to, width);
+    T* by_tap = scratch.of(worker);  // [c of the block, tap][oc]
+    std::fill_n(by_tap, block * shape.taps() * width, T(0));
+    for (Index c = 0; c < shape.group_in(); c += block) {
+      const Index channels = std::min(block, shape.group_in() - c);
+      kernels<T>().gemm.transpose(used, channels * shape.taps(),
+                                  weight + first * depth + c * shape.taps(), depth, by_tap, width);
+      for (Index i = 0; i < channels * shape.kernel.h; ++i) {
+        const Index channel = c + i / shape.kernel.h, row = i % shape.kernel.h;
+        std::copy_n(by_tap + i * kernel_w * width, kernel_w * width,
+                    to + (row * shape.group_in() + channel) * kernel_w * width);
+      }
+    }
   });
 }
 
-// weight -> for each group, phase and panel of input channels [oc / groups, taps of the phase][c].
+// weight -> for each group, phase and panel of input channels, zero-padded,
+// [tap row][oc / groups][tap column][c].
 template <class T>
 void pack_backward_input(const Conv2dShape& shape, const TapLattice& lattice,
                          const DirectConvolution<T>& direct, const T* weight, T* packed) {
@@ -276,18 +299,24 @@ void pack_backward_input(const Conv2dShape& shape, const TapLattice& lattice,
   parallel_for(tasks, shape.weight_size(), [&](Index task, int worker) {
     const Index group = task / panels.panels(), panel = task % panels.panels();
     const Index width = panels.width(panel), used = panels.used(panel);
-    T* by_tap = scratch.of(worker);  // [tap][channel] of one output channel
+    T* by_tap = scratch.of(worker);  // [tap][c] of one output channel
     std::fill_n(by_tap, taps * width, T(0));
     for (Index o = 0; o < shape.group_out(); ++o) {
       const Index filter = (group * shape.group_out() + o) * shape.group_in();
       kernels<T>().gemm.transpose(used, taps, weight + (filter + panels.first_column(panel)) * taps,
                                   taps, by_tap, width);
       for (std::size_t p = 0; p < lattice.phases.size(); ++p) {
-        const std::vector<Tap>& of_phase = lattice.phases[p].taps;
+        const Phase& phase = lattice.phases[p];
+        const Index tap_columns = static_cast<Index>(phase.columns.taps.size());
         T* to = packed + group * direct.packed_group_size() + direct.packed_offset(p, panel) +
-                o * static_cast<Index>(of_phase.size()) * width;
-        for (const Tap& tap : of_phase) {
-          to = std::copy_n(by_tap + tap.kernel * width, width, to);
+                o * tap_columns * width;
+        for (const AxisTap& row : phase.rows.taps) {
+          for (Index s = 0; s < tap_columns; ++s) {
+            const Index column = phase.columns.taps[static_cast<std::size_t>(s)].kernel;
+            std::copy_n(by_tap + (row.kernel * shape.kernel.w + column) * width, width,
+                        to + s * width);
+          }
+          to += shape.group_out() * tap_columns * width;
         }
       }
     }
@@ -299,6 +328,7 @@ void pack_backward_input(const Conv2dShape& shape, const TapLattice& lattice,
 template <class T>
 void direct_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
                     Activation activation, T* output) {
+  if (shape.result().size() == 0) return;
   const TapLattice lattice = TapLattice::forward(shape);
   DirectConvolution<T> direct(lattice);
   const Buffer<T> packed(shape.groups * direct.packed_group_size());
@@ -319,6 +349,7 @@ void direct_forward(const Conv2dShape& shape, const T* input, const T* weight, c
 template <class T>
 void direct_backward_input(const Conv2dShape& shape, const T* grad_output, const T* weight,
                            T* grad_input) {
+  if (shape.input.size() == 0) return;
   const TapLattice lattice = TapLattice::backward_input(shape);
   DirectConvolution<T> direct(lattice);
   const Buffer<T> packed(shape.groups * direct.packed_group_size());

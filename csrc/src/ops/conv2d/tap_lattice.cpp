@@ -1,7 +1,7 @@
 #include "ops/conv2d/tap_lattice.h"
 
 #include <algorithm>
-#include <limits>
+#include <utility>
 
 namespace convolite {
 namespace {
@@ -10,23 +10,37 @@ Index ceil_divide(Index a, Index b) {
   return (a + b - 1) / b;
 }
 
-// One axis of a backward phase: which result pixels, and for each kernel index whether and where it
-// reads.
-struct AxisPhase {
-  Index first, count, start;
-  Index residue, stride, dilation;
+AxisPhase forward_axis(Index kernel, Index dilation, Index padding, Index output) {
+  AxisPhase axis;
+  axis.count = output;
+  for (Index k = 0; k < kernel; ++k) axis.taps.push_back({k * dilation - padding, k});
+  return axis;
+}
 
-  AxisPhase(Index residue_, Index size, Index padding, Index stride_, Index dilation_)
-      : residue(residue_), stride(stride_), dilation(dilation_) {
-    first = ((residue - padding) % stride + stride) % stride;
-    count = first < size ? (size - 1 - first) / stride + 1 : 0;
-    start = (first + padding) / stride;
+// The phase that begins at result coordinate `first`: i + padding = stride * u + residue reads
+// source coordinate u + (residue - dilation * k) / stride.
+AxisPhase backward_axis(Index first, Index size, Index kernel, Index stride, Index dilation,
+                        Index padding) {
+  AxisPhase axis;
+  axis.first = first;
+  axis.count = (size - 1 - first) / stride + 1;
+  const Index residue = (first + padding) % stride, start = (first + padding) / stride;
+  for (Index k = 0; k < kernel; ++k) {
+    const Index distance = residue - dilation * k;
+    if (distance % stride == 0) axis.taps.push_back({start + distance / stride, k});
   }
-  bool reads(Index kernel) const { return (residue - dilation * kernel) % stride == 0; }
-  Index offset(Index kernel) const { return start + (residue - dilation * kernel) / stride; }
-};
+  return axis;
+}
 
 }  // namespace
+
+Index AxisPhase::least_offset() const {
+  return taps.empty() ? 0 : std::min(taps.front().offset, taps.back().offset);
+}
+
+Index AxisPhase::greatest_offset() const {
+  return taps.empty() ? 0 : std::max(taps.front().offset, taps.back().offset);
+}
 
 TapLattice TapLattice::forward(const Conv2dShape& shape) {
   TapLattice lattice;
@@ -35,16 +49,9 @@ TapLattice TapLattice::forward(const Conv2dShape& shape) {
   lattice.groups = shape.groups;
   lattice.step = shape.stride;
   lattice.spacing = {1, 1};
-  Phase phase;
-  phase.count = shape.output;
-  for (Index r = 0; r < shape.kernel.h; ++r) {
-    for (Index s = 0; s < shape.kernel.w; ++s) {
-      phase.taps.push_back(
-          {{r * shape.dilation.h - shape.padding.top, s * shape.dilation.w - shape.padding.left},
-           r * shape.kernel.w + s});
-    }
-  }
-  lattice.phases.push_back(std::move(phase));
+  lattice.phases.push_back(
+      {forward_axis(shape.kernel.h, shape.dilation.h, shape.padding.top, shape.output.h),
+       forward_axis(shape.kernel.w, shape.dilation.w, shape.padding.left, shape.output.w)});
   return lattice;
 }
 
@@ -56,48 +63,60 @@ TapLattice TapLattice::backward_input(const Conv2dShape& shape) {
   lattice.step = {1, 1};
   lattice.spacing = shape.stride;
   for (Index a = 0; a < std::min(shape.stride.h, shape.input.h); ++a) {
-    const Index row_residue = (a + shape.padding.top) % shape.stride.h;
-    const AxisPhase rows(row_residue, shape.input.h, shape.padding.top, shape.stride.h,
-                         shape.dilation.h);
     for (Index b = 0; b < std::min(shape.stride.w, shape.input.w); ++b) {
-      const Index column_residue = (b + shape.padding.left) % shape.stride.w;
-      const AxisPhase columns(column_residue, shape.input.w, shape.padding.left, shape.stride.w,
-                              shape.dilation.w);
-      Phase phase;
-      phase.first = {rows.first, columns.first};
-      phase.count = {rows.count, columns.count};
-      for (Index r = 0; r < shape.kernel.h; ++r) {
-        for (Index s = 0; s < shape.kernel.w; ++s) {
-          if (!rows.reads(r) || !columns.reads(s)) continue;
-          phase.taps.push_back({{rows.offset(r), columns.offset(s)}, r * shape.kernel.w + s});
-        }
-      }
-      lattice.phases.push_back(std::move(phase));
+      lattice.phases.push_back({backward_axis(a, shape.input.h, shape.kernel.h, shape.stride.h,
+                                              shape.dilation.h, shape.padding.top),
+                                backward_axis(b, shape.input.w, shape.kernel.w, shape.stride.w,
+                                              shape.dilation.w, shape.padding.left)});
     }
   }
   return lattice;
 }
 
-Index TapLattice::phase_row(const Phase& phase, Index result_row) const {
-  const Index row = ceil_divide(std::max<Index>(result_row - phase.first.h, 0), spacing.h);
-  return std::min(row, phase.count.h);
+std::vector<RowRun> TapLattice::runs(const Phase& phase, Index row_begin, Index row_end) const {
+  const auto phase_row = [&](Index result_row) {
+    const Index row = ceil_divide(std::max<Index>(result_row - phase.rows.first, 0), spacing.h);
+    return std::min(row, phase.rows.count);
+  };
+  const std::vector<AxisTap>& taps = phase.rows.taps;
+  const Index end = phase_row(row_end);
+  std::vector<RowRun> runs;
+  for (Index row = phase_row(row_begin); row < end; ++row) {
+    const auto inside = [&](const AxisTap& tap) {
+      const Index at = row * step.h + tap.offset;
+      return at >= 0 && at < source.h;
+    };
+    const auto first = std::find_if(taps.begin(), taps.end(), inside);
+    const auto last = std::find_if_not(first, taps.end(), inside);
+    const RowRun run{row, row + 1, first - taps.begin(), last - taps.begin()};
+    if (!runs.empty() && runs.back().tap_begin == run.tap_begin &&
+        runs.back().tap_end == run.tap_end) {
+      runs.back().row_end = run.row_end;
+    } else {
+      runs.push_back(run);
+    }
+  }
+  return runs;
 }
 
 Extent TapLattice::extent(Index row_begin, Index row_end) const {
-  constexpr Index far = std::numeric_limits<Index>::max();
-  Extent extent{far, -far, far, -far};
+  Extent extent{source.h, 0, source.w, 0};
   for (const Phase& phase : phases) {
-    const Index first = phase_row(phase, row_begin), last = phase_row(phase, row_end) - 1;
-    if (first > last || phase.count.w == 0) continue;
-    for (const Tap& tap : phase.taps) {
-      extent.row_begin = std::min(extent.row_begin, first * step.h + tap.offset.h);
-      extent.row_end = std::max(extent.row_end, last * step.h + tap.offset.h + 1);
-      extent.column_begin = std::min(extent.column_begin, tap.offset.w);
-      extent.column_end =
-          std::max(extent.column_end, (phase.count.w - 1) * step.w + tap.offset.w + 1);
+    if (phase.taps() == 0) continue;
+    extent.column_begin = std::min(extent.column_begin, phase.columns.least_offset());
+    extent.column_end = std::max(extent.column_end, (phase.columns.count - 1) * step.w +
+                                                        phase.columns.greatest_offset() + 1);
+    for (const RowRun& run : runs(phase, row_begin, row_end)) {
+      for (Index tap = run.tap_begin; tap < run.tap_end; ++tap) {
+        const Index offset = phase.rows.taps[static_cast<std::size_t>(tap)].offset;
+        extent.row_begin = std::min(extent.row_begin, run.row_begin * step.h + offset);
+        extent.row_end = std::max(extent.row_end, (run.row_end - 1) * step.h + offset + 1);
+      }
     }
   }
-  return extent.row_begin < extent.row_end ? extent : Extent{};
+  extent.row_end = std::max(extent.row_begin, extent.row_end);
+  extent.column_end = std::max(extent.column_begin, extent.column_end);
+  return extent;
 }
 
 }  // namespace convolite
