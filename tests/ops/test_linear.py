@@ -144,10 +144,12 @@ def test_special_values_spread_as_in_the_formula(activation: str, isa: str, rng)
     assert_exact(_core.linear_forward(*arguments), expected)
 
 
+@pytest.mark.parametrize("threads", [3], indirect=True)
 @pytest.mark.parametrize("case", [row for row in BENCH if row.values[0].m < 1000])
 def test_bits_do_not_depend_on_threads_or_run(case, threads: int, isa: str, rng) -> None:
     problem = make_problem(normals, rng, case.m, case.n, case.k, np.float32)
     results = {name: run(problem) for name, run in CORE.items()}
-    _core.set_num_threads(1)
-    for name, run in CORE.items():
-        assert_same_bits(run(problem), results[name])
+    for count in (threads, 2, 1):
+        _core.set_num_threads(count)
+        for name, run in CORE.items():
+            assert_same_bits(run(problem), results[name])

@@ -121,7 +121,8 @@ def conv2d_backward_weight(
     grad_output, padded = as_array(grad_output), pad(as_array(input), padding)
     grad_weight = np.zeros(weight_shape)
     for pixel, patch, filters in _sites(grad_output.shape, weight_shape, stride, dilation, groups):
-        grad_weight[filters] += np.einsum("no,nchw->ochw", grad_output[pixel], padded[patch])
+        # Contracts the images: the same as einsum("no,nchw->ochw"), several times faster.
+        grad_weight[filters] += np.tensordot(grad_output[pixel], padded[patch], axes=(0, 0))
     return grad_weight
 
 
