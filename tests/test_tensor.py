@@ -1,4 +1,4 @@
-"""Tensor: construction, arithmetic with gradients, shapes, indexing, and getting along with numpy."""
+"""Tensor: construction, arithmetic with gradients, shapes, indexing, numpy and DLPack."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pickle
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import mutually_broadcastable_shapes
 
 import convolite

@@ -119,6 +119,15 @@ def number(op: str, argument: str, value: Any) -> float:
     raise TypeError(f"{op}: {argument} must be a number, got {value!r}")
 
 
+def at_least(smallest: int, op: str, argument: str, value: Any) -> int:
+    """Return `value` as a Python int, if it is one and not below `smallest`, which is 0 or 1."""
+    count = integer(op, argument, value)
+    if count < smallest:
+        rule = "must be positive" if smallest else "must not be negative"
+        raise ValueError(f"{op}: {argument} {rule}, got {count}")
+    return count
+
+
 def float_dtype(op: str, value: Any) -> np.dtype[Any]:
     """Return a dtype argument as numpy's float32 or float64; None means float32."""
     if value is None:

@@ -164,7 +164,8 @@ class Dropout(Function):
 
 
 def _masked(array: Array, kept: Array, scale: Any) -> Array:
-    return np.asarray(np.where(kept, array * scale, array.dtype.type(0)))
+    blanked = np.where(kept, array, array.dtype.type(0))
+    return np.multiply(blanked, scale, out=blanked)
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:

@@ -1,0 +1,144 @@
+"""Argument spellings and types that Python refuses before the core is asked, with their texts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import convolite
+from convolite import _args
+from convolite import functional as F
+
+IMAGE = np.zeros((1, 2, 6, 6), np.float32)
+FILTERS = np.zeros((4, 2, 3, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (2, (2, 2)),
+        ((1, 2), (1, 2)),
+        ([1, 2], (1, 2)),
+        (np.int64(3), (3, 3)),
+        ((np.int32(1), 2), (1, 2)),
+        (np.array([1, 2]), (1, 2)),
+    ],
+)
+def test_pair_spellings(value, expected):
+    result = _args.pair("op", "stride", value)
+    assert result == expected
+    assert all(type(item) is int for item in result)
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        (1.5, TypeError),
+        (True, TypeError),
+        (np.True_, TypeError),
+        ("2", TypeError),
+        (None, TypeError),
+        ((1, 2.0), TypeError),
+        ((True, 1), TypeError),
+        ((1,), ValueError),
+        ((1, 2, 3), ValueError),
+    ],
+)
+def test_pair_refuses_other_spellings(value, error):
+    with pytest.raises(error, match=r"^op: stride must be an int or a pair \(h, w\), got "):
+        _args.pair("op", "stride", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (1, (1, 1, 1, 1)),
+        (np.int64(1), (1, 1, 1, 1)),
+        ((1, 2), (1, 1, 2, 2)),
+        ([1, 2], (1, 1, 2, 2)),
+        ("valid", (0, 0, 0, 0)),
+        (((1, 2), (3, 4)), (1, 2, 3, 4)),
+        ([[1, 2], [3, 4]], (1, 2, 3, 4)),
+    ],
+)
+def test_padding_spellings(value, expected):
+    assert _args.padding4("conv2d", value, (6, 6), (3, 3), (1, 1), (1, 1)) == expected
+
+
+@pytest.mark.parametrize("size", [(5, 6), (7, 7), (1, 2)])
+@pytest.mark.parametrize("kernel", [(3, 3), (2, 5), (1, 1)])
+@pytest.mark.parametrize("stride", [(1, 1), (2, 3)])
+@pytest.mark.parametrize("dilation", [(1, 1), (2, 1)])
+def test_same_padding_gives_the_input_size_over_the_stride(size, kernel, stride, dilation):
+    top, bottom, left, right = _args.padding4("conv2d", "same", size, kernel, stride, dilation)
+    assert 0 <= bottom - top <= 1
+    assert 0 <= right - left <= 1
+    image = np.zeros((1, 1, *size), np.float32)
+    output = F.conv2d(
+        image,
+        np.zeros((1, 1, *kernel), np.float32),
+        stride=stride,
+        dilation=dilation,
+        padding="same",
+    )
+    assert output.shape[2:] == (-(-size[0] // stride[0]), -(-size[1] // stride[1]))
+
+
+@pytest.mark.parametrize(
+    ("value", "error"),
+    [
+        ("full", ValueError),
+        ("SAME", ValueError),
+        (1.0, TypeError),
+        (True, TypeError),
+        (None, TypeError),
+        ((1, 2, 3), ValueError),
+        ((1, 2, 3, 4), ValueError),
+        ((1.0, 2), TypeError),
+        (((1, 2), 3), TypeError),
+        (((1, 2), (3,)), ValueError),
+        (((1, 2), (3, 4.0)), TypeError),
+    ],
+)
+def test_padding_refuses_other_spellings(value, error):
+    with pytest.raises(error, match=r"^conv2d: padding must be an int, a pair"):
+        F.conv2d(IMAGE, FILTERS, padding=value)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda: F.conv2d(IMAGE, FILTERS, stride=(0, 1), padding="same"),
+            ValueError,
+            r"conv2d: stride must be positive, got \(0, 1\)",
+        ),
+        (lambda: F.conv2d(IMAGE, FILTERS, stride=0), ValueError, "conv2d: stride must be positive"),
+        (
+            lambda: F.conv2d(IMAGE, FILTERS, groups=2.0),
+            TypeError,
+            "conv2d: groups must be an int, got 2.0",
+        ),
+        (
+            lambda: F.conv2d(IMAGE, FILTERS, activation="tanh"),
+            ValueError,
+            "conv2d: activation must be None, 'relu' or 'relu6', got 'tanh'",
+        ),
+        (lambda: F.conv2d(IMAGE, FILTERS, activation=1), TypeError, "conv2d: activation must be"),
+        (lambda: F.conv2d(IMAGE, FILTERS[0]), ValueError, "conv2d: weight must have 4 axes"),
+        (lambda: F.conv2d(IMAGE[0, 0], FILTERS), ValueError, r"conv2d: input must .*\(6, 6\)"),
+        (lambda: F.linear(IMAGE, FILTERS), ValueError, "linear: weight"),
+        (lambda: F.linear(np.float32(1), FILTERS[0, 0]), ValueError, "linear: input"),
+        (lambda: F.linear(IMAGE.astype(int), FILTERS[0, 0]), TypeError, "linear: input"),
+        (
+            lambda: F.linear(IMAGE[0, 0], np.zeros((3, 6))),
+            TypeError,
+            "linear: weight must be float32 like input, got float64",
+        ),
+        (lambda: convolite.set_num_threads(0), ValueError, "threads must be positive, got 0"),
+        (lambda: convolite.set_num_threads(1.5), TypeError, "threads must be an int, got 1.5"),
+    ],
+)
+def test_wrong_calls_say_what_is_wrong(call, error, text):
+    with pytest.raises(error, match=text):
+        call()
