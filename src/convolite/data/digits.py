@@ -61,19 +61,20 @@ def _enlarge(small: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     """Images (N, 8, 8) of 0 ... 16 -> (N, 28, 28) of 0 ... 255, rounded to nearest."""
     weights = _bilinear_weights()
     one = int(weights[0].sum())
-    sums = weights @ small.astype(np.int64) @ weights.T
+    # float64 holds these integers exactly, whatever the order of the additions.
+    sums = (weights @ small.astype(np.float64) @ weights.T).astype(np.int64)
     largest = _LARGEST_VALUE * one * one
     pixels: npt.NDArray[np.uint8] = ((sums * 255 + largest // 2) // largest).astype(np.uint8)
     return pixels
 
 
-def _bilinear_weights() -> npt.NDArray[np.int64]:
+def _bilinear_weights() -> npt.NDArray[np.float64]:
     """Matrix (28, 8): how much of each stored row goes into an enlarged one, in 56ths.
 
     Enlarged row i lies at (i + 1/2) * 8/28 - 1/2 = (16 i + 8 - 28) / 56 in stored rows.
     """
     denominator = 2 * SIDE
-    weights = np.zeros((SIDE, _STORED_SIDE), dtype=np.int64)
+    weights = np.zeros((SIDE, _STORED_SIDE))
     for i in range(SIDE):
         above, part = divmod(2 * _STORED_SIDE * i + _STORED_SIDE - SIDE, denominator)
         weights[i, max(above, 0)] += denominator - part

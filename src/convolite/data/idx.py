@@ -22,6 +22,7 @@ from convolite.errors import FormatError
 # Third byte of the file -> element type (http://yann.lecun.com/exdb/mnist, "the IDX file format").
 _DTYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP_MAGIC = b"\x1f\x8b"
+_PIECE = 1 << 22
 
 
 def read_idx(
@@ -41,7 +42,7 @@ def read_idx(
     Returns
     -------
     ndarray
-        Of native byte order; it may be read-only.
+        Of native byte order.
 
     Raises
     ------
@@ -77,7 +78,7 @@ def _read(
             f"{name}: holds {_sizes(shape)} values but must hold {_sizes(required_shape or ())}"
         )
     expected = prod(shape) * dtype.itemsize
-    content = stream.read(expected + 1)  # one more byte tells a file that is too long
+    content = _read_at_most(stream, expected + 1)  # one more byte tells a file that is too long
     if len(content) != expected:
         follows = "more" if len(content) > expected else str(len(content))
         raise FormatError(
@@ -89,7 +90,15 @@ def _read(
     return array.astype(dtype.newbyteorder("="), copy=False)
 
 
-def _check_sha256(name: str, header: bytes, content: bytes, expected: str) -> None:
+def _read_at_most(stream: IO[bytes] | gzip.GzipFile, limit: int) -> bytearray:
+    """Read in pieces: a header that promises too much must not reserve the memory for it."""
+    content = bytearray()
+    while piece := stream.read(min(limit - len(content), _PIECE)):
+        content += piece
+    return content
+
+
+def _check_sha256(name: str, header: bytes, content: bytearray, expected: str) -> None:
     found = hashlib.sha256(header)
     found.update(content)
     if found.hexdigest() != expected:

@@ -65,14 +65,14 @@ class DataLoader:
         transform: Callable[..., Any] | None = None,
     ) -> None:
         self.dataset = as_dataset("DataLoader", dataset)
-        self.batch_size = _at_least(1, "batch_size", batch_size)
-        self.num_workers = _at_least(0, "num_workers", num_workers)
+        self.batch_size = _args.at_least(1, "DataLoader", "batch_size", batch_size)
+        self.num_workers = _args.at_least(0, "DataLoader", "num_workers", num_workers)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         if transform is not None and not callable(transform):
             raise TypeError(f"DataLoader: transform must be callable, got {transform!r}")
         self.transform = transform
-        self.seed = draw_seed() if seed is None else _at_least(0, "seed", seed)
+        self.seed = draw_seed() if seed is None else _args.at_least(0, "DataLoader", "seed", seed)
         self._next = (0, 0)  # epoch and batch at which the next iteration begins
         self._position = (0, 0)  # epoch and number of batches delivered of it
 
@@ -88,9 +88,14 @@ class DataLoader:
         self._next = (epoch + 1, 0)
         return self._batches(epoch, start)
 
+    def first_sample(self) -> Batch:
+        """Return a batch of the first sample alone; the position of the loader stays."""
+        make_batch = BatchMaker(self.dataset, self.transform, self.seed)
+        return make_batch(0, np.zeros(1, dtype=np.int64))
+
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration be this epoch, from its first batch."""
-        self._next = self._position = (_at_least(0, "epoch", epoch), 0)
+        self._next = self._position = (_args.at_least(0, "DataLoader", "epoch", epoch), 0)
 
     def state_dict(self) -> dict[str, int]:
         """Return where the loader is: seed, epoch, and the batches of it that were delivered."""
@@ -113,8 +118,11 @@ class DataLoader:
                 f"DataLoader: state is at batch {state['batch']} but an epoch has {len(self)} "
                 f"batches (len(dataset) = {len(self.dataset)}, batch_size = {self.batch_size})"
             )
-        self.seed = _at_least(0, "seed", state["seed"])
-        self._next = _at_least(0, "epoch", state["epoch"]), _at_least(0, "batch", state["batch"])
+        self.seed = _args.at_least(0, "DataLoader", "seed", state["seed"])
+        self._next = (
+            _args.at_least(0, "DataLoader", "epoch", state["epoch"]),
+            _args.at_least(0, "DataLoader", "batch", state["batch"]),
+        )
         self._position = self._next
 
     def _batches(self, epoch: int, start: int) -> Iterator[Batch]:
@@ -160,11 +168,3 @@ def _ahead(make: Callable[[int], Result], start: int, stop: int, workers: int) -
             yield pending.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _at_least(smallest: int, name: str, value: Any) -> int:
-    number = _args.integer("DataLoader", name, value)
-    if number < smallest:
-        rule = "must be positive" if smallest else "must not be negative"
-        raise ValueError(f"DataLoader: {name} {rule}, got {number}")
-    return number

@@ -210,13 +210,13 @@ class RandomHorizontalFlip(Transform):
     def apply(self, images: Array, keys: Keys) -> Array:
         """Return the images, some of them mirrored."""
         chosen = self.flips(keys)
-        result = images.copy()
+        result: Array = images.copy()
         result[chosen] = images[chosen, :, :, ::-1]
         return result
 
     def flips(self, keys: Keys) -> npt.NDArray[np.bool_]:
         """Which samples are mirrored, (N,)."""
-        return np.asarray(uniform_floats(keys) < self.p)
+        return np.asarray(uniform_floats(keys) < self.p, dtype=np.bool_)
 
 
 def call_transform(transform: Callable[..., Any], images: Array, keys: Keys) -> Array:

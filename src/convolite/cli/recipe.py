@@ -1,0 +1,143 @@
+"""What ``convolite train`` does when nothing else is asked for, and how its parts are made.
+
+One recipe for every data set: stochastic gradient descent with momentum, one cycle of the learning
+rate, and small random shifts of the images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from convolite import models
+from convolite.errors import FormatError
+
+DATA_SETS = ("digits", "mnist")
+OPTIMIZERS = ("sgd", "adam", "adamw", "rmsprop")
+
+_EPOCHS = {"digits": 15, "mnist": 3}
+_BATCH_SIZE = 64
+_LEARNING_RATES = {
+    "sgd": 0.05,
+    "adam": 2e-3,
+    "adamw": 2e-3,
+    "rmsprop": 5e-4,
+}  # highest of the cycle
+_MOMENTUM = 0.9
+_WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 1e-2, "rmsprop": 0.0}
+_SHIFT = 2  # pixels, at most, in each direction
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides the result of a training; a run folder keeps it as config.json."""
+
+    model: str
+    data: str
+    epochs: int
+    batch_size: int
+    optimizer: str
+    lr: float
+    momentum: float | None  # None for optimizers that have none
+    weight_decay: float
+    shift: int
+    seed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings as JSON can hold them."""
+        return asdict(self)
+
+
+_KINDS: dict[str, Any] = {
+    "str": str,
+    "int": int,
+    "float": (int, float),
+    "float | None": (int, float, type(None)),
+}
+
+
+def choose_settings(given: dict[str, Any]) -> Settings:
+    """Complete what was given on the command line (None: not given) with the defaults.
+
+    Raises
+    ------
+    ValueError
+        If a momentum is given to an optimizer without one.
+    """
+    chosen = {name: value for name, value in given.items() if value is not None}
+    optimizer = chosen.get("optimizer", "sgd")
+    data = chosen.get("data", "digits")
+    if optimizer != "sgd" and "momentum" in chosen:
+        raise ValueError(f"--momentum belongs to the optimizer sgd, but --optimizer is {optimizer}")
+    defaults = {
+        "model": "sample_cnn",
+        "data": data,
+        "epochs": _EPOCHS[data],
+        "batch_size": _BATCH_SIZE,
+        "optimizer": optimizer,
+        "lr": _LEARNING_RATES[optimizer],
+        "momentum": _MOMENTUM if optimizer == "sgd" else None,
+        "weight_decay": _WEIGHT_DECAY[optimizer],
+        "shift": _SHIFT,
+        "seed": 0,
+    }
+    return Settings(**{**defaults, **chosen})
+
+
+def settings_from_dict(values: Any) -> Settings:
+    """Read settings back.
+
+    Raises
+    ------
+    FormatError
+        If something is missing or of another type.
+    """
+    for name, kind in Settings.__annotations__.items():
+        if name not in values:
+            raise FormatError(f"config.json: setting {name!r} is missing")
+        if not isinstance(values[name], _KINDS[kind]):
+            raise FormatError(f"config.json: {name} must be {kind}, got {values[name]!r}")
+    settings = Settings(**{name: values[name] for name in Settings.__annotations__})
+    known = (
+        (settings.model, models.names()),
+        (settings.data, DATA_SETS),
+        (settings.optimizer, OPTIMIZERS),
+    )
+    for value, allowed in known:
+        if value not in allowed:
+            raise FormatError(f"config.json: {value!r} is not one of: {', '.join(allowed)}")
+    return settings
+
+
+def make_model(name: str, classes: int) -> Any:
+    """Return a new model for images (1, 28, 28)."""
+    return models.create(name, num_classes=classes)
+
+
+def make_optimizer(settings: Settings, model: Any) -> Any:
+    """Return the optimizer over all parameters of the model."""
+    from convolite import optim
+
+    makers: dict[str, Callable[..., Any]] = {
+        "sgd": optim.SGD,
+        "adam": optim.Adam,
+        "adamw": optim.AdamW,
+        "rmsprop": optim.RMSprop,
+    }
+    options = {} if settings.momentum is None else {"momentum": settings.momentum}
+    return makers[settings.optimizer](
+        model.parameters(), lr=settings.lr, weight_decay=settings.weight_decay, **options
+    )
+
+
+def make_schedule(settings: Settings, optimizer: Any, batches_per_epoch: int) -> Any:
+    """Return one cycle of the learning rate over the whole training."""
+    from convolite.optim.lr_scheduler import OneCycleLR
+
+    return OneCycleLR(
+        optimizer,
+        max_lr=settings.lr,
+        total_steps=max(1, settings.epochs * batches_per_epoch),
+        cycle_momentum=False,
+    )

@@ -1,0 +1,74 @@
+"""Metrics of a batch, and their means over an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[Any]
+Metric = Callable[[Array, Array], float]
+
+
+def accuracy(output: Array, labels: Array) -> float:
+    """Share of the samples whose largest output, over axis 1, is at their label."""
+    return float(np.mean(output.argmax(axis=1) == labels))
+
+
+_BY_NAME: dict[str, Metric] = {"accuracy": accuracy}
+
+
+def named_metrics(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
+    """Metrics by the name under which they are reported.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For a name that is not known, for one that comes twice, and for what is neither a name nor
+        callable.
+    """
+    found: dict[str, Metric] = {}
+    for metric in metrics:
+        if isinstance(metric, str):
+            if metric not in _BY_NAME:
+                raise ValueError(f"Trainer: metric {metric!r} is not one of: {', '.join(_BY_NAME)}")
+            name, function = metric, _BY_NAME[metric]
+        elif callable(metric):
+            name, function = getattr(metric, "__name__", type(metric).__name__), metric
+        else:
+            raise TypeError(f"Trainer: metric must be a name or callable, got {metric!r}")
+        if name in found or name == "loss":
+            raise ValueError(f"Trainer: metric {name!r} is given twice")
+        found[name] = function
+    return found
+
+
+class RunningMeans:
+    """Means over the batches of an epoch so far, weighted by their number of samples."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.seconds = 0.0
+        self._sums: dict[str, float] = {}
+
+    def add(self, count: int, values: dict[str, float]) -> None:
+        """Add a batch of `count` samples."""
+        self.count += count
+        for name, value in values.items():
+            self._sums[name] = self._sums.get(name, 0.0) + value * count
+
+    def means(self) -> dict[str, float]:
+        """Return the mean of each value."""
+        return {name: total / self.count for name, total in self._sums.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything, as JSON can hold it without loss."""
+        return {"count": self.count, "seconds": self.seconds, "sums": dict(self._sums)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        self.count = state["count"]
+        self.seconds = state["seconds"]
+        self._sums = dict(state["sums"])

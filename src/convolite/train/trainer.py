@@ -1,0 +1,393 @@
+"""Trainer: fit, evaluate, predict, save and resume.
+
+What happens around a training step is in callbacks, files in `checkpoint`, and the data's order
+and augmentation in the loader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from os import PathLike
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from convolite import _args, random
+from convolite.autograd import no_grad
+from convolite.data import DataLoader
+from convolite.functional import cross_entropy, softmax
+from convolite.optim.lr_scheduler import ReduceLROnPlateau
+from convolite.tensor import Tensor
+from convolite.train.callbacks import Callback
+from convolite.train.checkpoint import SavedState, read_checkpoint, write_checkpoint
+from convolite.train.history import History
+from convolite.train.inputs import as_image_loader, as_loader, check_fits, match_dtype
+from convolite.train.interrupt import InterruptGuard, SafeInterrupt
+from convolite.train.metrics import Metric, RunningMeans, named_metrics
+from convolite.train.progress import ProgressBar
+
+Array = npt.NDArray[Any]
+
+_EVALUATION_BATCH = 256
+
+
+class Trainer:
+    """Trains a model with an optimizer, and measures and saves it.
+
+    Parameters
+    ----------
+    model : nn.Module
+    optimizer : Optimizer
+        Over the model's parameters.
+    loss : callable, optional
+        From outputs and labels to the mean loss of the batch. Default: cross-entropy of logits.
+    metrics : sequence of str or callable
+        ``"accuracy"``, or functions from two ndarrays, outputs and labels, to a number: the mean
+        over the batch.
+    callbacks : sequence of Callback
+    scheduler : LRScheduler, optional
+        Stepped after each batch if its class says ``every_batch = True``, as `OneCycleLR` does,
+        else after each epoch; `ReduceLROnPlateau` gets the validation loss, or without validation
+        the training loss.
+
+    Attributes
+    ----------
+    history : History
+    epoch, batch, step : int
+        Epochs finished, batches finished of the current one, and batches in all.
+    epochs : int
+        The number that `fit` was asked for.
+    stop_training : bool
+        Set it to end the training after the current epoch.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        optimizer: Any,
+        loss: Callable[..., Any] | None = None,
+        metrics: Iterable[str | Metric] = ("accuracy",),
+        callbacks: Sequence[Callback] = (),
+        scheduler: Any = None,
+    ) -> None:
+        self.model = model
+        self.optimizer = optimizer
+        self.loss = cross_entropy if loss is None else loss
+        self.metrics = named_metrics((metrics,) if isinstance(metrics, str) else metrics)
+        self.callbacks = list(callbacks)
+        for callback in self.callbacks:
+            if not isinstance(callback, Callback):
+                raise TypeError(f"Trainer: {callback!r} is not a Callback")
+        self.scheduler = scheduler
+        self.history = History()
+        self.epoch = self.batch = self.step = self.epochs = 0
+        self.stop_training = False
+        self._running = RunningMeans()
+        self._loader: DataLoader | None = None
+        self._resumed: dict[str, Any] | None = None  # what the next fit must put back
+        self._guard = InterruptGuard()
+
+    def fit(
+        self,
+        train_data: Any,
+        validation_data: Any = None,
+        epochs: int = 1,
+        batch_size: int = 64,
+        initial_epoch: int = 0,
+        verbose: bool = True,
+    ) -> History:
+        """Train.
+
+        Parameters
+        ----------
+        train_data, validation_data : Dataset, (images, labels) or DataLoader
+            A data set is loaded by a prefetching thread, the training data shuffled with a seed
+            from the global generator. A DataLoader is used as it is.
+        epochs : int, default 1
+            The epoch to end with, counted from the start of the training: with ``initial_epoch=2``
+            and ``epochs=5`` three are trained.
+        batch_size : int, default 64
+            Not used for a DataLoader.
+        initial_epoch : int, default 0
+            Not used after `resume`, which knows where to go on.
+        verbose : bool, default True
+            Show progress, see `ProgressBar`.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        TypeError, ValueError
+            Before any work, for data that the model cannot take, labels outside its classes and
+            numbers out of range.
+        KeyboardInterrupt
+            After Ctrl-C, at the end of the current batch and after the callbacks' `on_interrupt`.
+        """
+        _args.at_least(0, "Trainer.fit", "epochs", epochs)
+        _args.at_least(0, "Trainer.fit", "initial_epoch", initial_epoch)
+        _args.at_least(1, "Trainer.fit", "batch_size", batch_size)
+        loader = as_loader("Trainer.fit", train_data, batch_size, shuffle=True)
+        validation = None
+        self._check("train_data", loader)
+        if validation_data is not None:
+            validation = as_loader("Trainer.fit", validation_data, _EVALUATION_BATCH, shuffle=False)
+            self._check("validation_data", validation)
+        self._begin(loader, initial_epoch)
+        self.epochs = epochs
+        self._run_epochs(loader, validation, self._active_callbacks(verbose))
+        return self.history
+
+    def evaluate(self, data: Any, batch_size: int = _EVALUATION_BATCH) -> dict[str, float]:
+        """Mean loss and metrics over a data set, with the model in evaluation mode.
+
+        Parameters
+        ----------
+        data : Dataset, (images, labels) or DataLoader
+        batch_size : int, default 256
+
+        Returns
+        -------
+        dict
+            ``"loss"`` and each metric.
+        """
+        _args.at_least(1, "Trainer.evaluate", "batch_size", batch_size)
+        loader = as_loader("Trainer.evaluate", data, batch_size, shuffle=False)
+        self._check("data", loader, "evaluate")
+        return self._evaluate(loader)
+
+    def predict(
+        self, data: Any, batch_size: int = _EVALUATION_BATCH, probabilities: bool = False
+    ) -> Array:
+        """The model's outputs for every sample, in order, with the model in evaluation mode.
+
+        Parameters
+        ----------
+        data : array of images, Dataset, (images, labels) or DataLoader
+        batch_size : int, default 256
+        probabilities : bool, default False
+            Apply softmax over axis 1. Without it the outputs are what the model returns: logits.
+
+        Returns
+        -------
+        ndarray, shape (N, ...)
+        """
+        _args.at_least(1, "Trainer.predict", "batch_size", batch_size)
+        loader = as_image_loader("Trainer.predict", data, batch_size)
+        outputs = []
+        with no_grad(), _EvaluationMode(self.model):
+            for images, _ in loader:
+                output = self.model(Tensor(match_dtype(self.model, images)))
+                outputs.append((softmax(output, 1) if probabilities else output).numpy())
+        return np.concatenate(outputs)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Save the whole state of the training to a folder, atomically.
+
+        It holds weights, optimizer, schedule, history, the position in the data with its seed, the
+        global random generator and the callbacks' states. An older state in the folder is replaced.
+        """
+        state = {
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "step": self.step,
+            "stop_training": self.stop_training,
+            "loader": None if self._loader is None else self._loader.state_dict(),
+            "running": self._running.state_dict(),
+            "epochs": self.history.epochs,
+            "history": self.history.history,
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "random": random.get_state(),
+            "callbacks": [[type(each).__name__, each.state_dict()] for each in self.callbacks],
+        }
+        saved = SavedState(self.model.state_dict(), self.optimizer.state_dict(), state)
+        write_checkpoint(Path(path), saved)
+
+    @classmethod
+    def resume(
+        cls,
+        path: str | PathLike[str],
+        model: Any,
+        optimizer: Any,
+        loss: Callable[..., Any] | None = None,
+        metrics: Iterable[str | Metric] = ("accuracy",),
+        callbacks: Sequence[Callback] = (),
+        scheduler: Any = None,
+    ) -> Trainer:
+        """Make a trainer that goes on where `save` was called.
+
+        Parameters
+        ----------
+        path : path
+            The folder given to `save`.
+        model, optimizer, loss, metrics, callbacks, scheduler
+            Made as for the training that was saved; their states are replaced by the saved ones.
+
+        Returns
+        -------
+        Trainer
+            Its next `fit`, with the same data and settings, continues bit for bit, also in the
+            middle of an epoch.
+
+        Raises
+        ------
+        FileNotFoundError
+            If there is no checkpoint.
+        FormatError
+            If it is damaged.
+        ValueError
+            If it does not fit the model, the optimizer or the scheduler.
+        """
+        trainer = cls(model, optimizer, loss, metrics, callbacks, scheduler)
+        trainer._restore(read_checkpoint(path))
+        return trainer
+
+    @property
+    def samples_per_epoch(self) -> int:
+        """Number of training samples of an epoch."""
+        return 0 if self._loader is None else len(self._loader.dataset)
+
+    @property
+    def samples_seen(self) -> int:
+        """Number of training samples of the current epoch that were used."""
+        return self._running.count
+
+    def _check(self, name: str, loader: DataLoader, method: str = "fit") -> None:
+        classes = self.loss is cross_entropy
+        check_fits(f"Trainer.{method}", name, self.model, loader, classes)
+
+    def _begin(self, loader: DataLoader, initial_epoch: int) -> None:
+        """Put the position where the training starts, or where it was saved."""
+        self._loader = loader
+        if self._resumed is not None:
+            loader.load_state_dict(self._resumed["loader"])
+            random.set_state(self._resumed["random"])
+            self._resumed = None
+            return
+        if initial_epoch == 0:
+            self.history = History()
+        self.epoch, self.batch = initial_epoch, 0
+        self.stop_training = False
+        self._running = RunningMeans()
+
+    def _active_callbacks(self, verbose: bool) -> list[Callback]:
+        callbacks = list(self.callbacks)
+        if verbose and not any(isinstance(each, ProgressBar) for each in callbacks):
+            callbacks.append(ProgressBar())
+        return sorted(callbacks, key=lambda callback: callback.runs_last)
+
+    def _run_epochs(
+        self, loader: DataLoader, validation: DataLoader | None, callbacks: list[Callback]
+    ) -> None:
+        with self._guard:
+            try:
+                for callback in callbacks:
+                    callback.on_fit_begin(self)
+                while self.epoch < self.epochs and not self.stop_training:
+                    self._train_epoch(loader, callbacks)
+                    self._finish_epoch(validation, callbacks)
+            except SafeInterrupt:
+                for callback in callbacks:
+                    callback.on_interrupt(self)
+                raise KeyboardInterrupt from None
+            finally:
+                for callback in callbacks:
+                    callback.on_fit_end(self)
+
+    def _train_epoch(self, loader: DataLoader, callbacks: list[Callback]) -> None:
+        self.model.train()
+        for callback in callbacks:
+            callback.on_epoch_begin(self, self.epoch)
+        started = perf_counter() - self._running.seconds
+        for images, labels in loader:
+            self._train_batch(match_dtype(self.model, images), labels)
+            self._running.seconds = perf_counter() - started
+            self.batch += 1
+            self.step += 1
+            logs = self._running.means()
+            for callback in callbacks:
+                callback.on_batch_end(self, self.batch - 1, logs)
+            self._guard.check()
+
+    def _train_batch(self, images: Array, labels: Array) -> None:
+        output = self.model(Tensor(images))
+        loss = self.loss(output, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        if getattr(self.scheduler, "every_batch", False):
+            self.scheduler.step()
+        self._running.add(len(images), self._measure(output, labels, loss))
+
+    def _measure(self, output: Tensor, labels: Array, loss: Tensor) -> dict[str, float]:
+        array = output.numpy()
+        measured = {name: float(metric(array, labels)) for name, metric in self.metrics.items()}
+        return {"loss": loss.item(), **measured}
+
+    def _finish_epoch(self, validation: DataLoader | None, callbacks: list[Callback]) -> None:
+        """Validate, record and go on to the next epoch; then tell the callbacks."""
+        logs = self._running.means()
+        if validation is not None:
+            measured = self._evaluate(validation)
+            logs.update({f"val_{name}": value for name, value in measured.items()})
+        logs["lr"] = float(self.optimizer.param_groups[0]["lr"])
+        logs["seconds"] = self._running.seconds
+        self._step_scheduler(logs)
+        finished = self.epoch
+        self.history.append(finished, logs)
+        self.epoch, self.batch = finished + 1, 0
+        self._running = RunningMeans()
+        for callback in callbacks:
+            callback.on_epoch_end(self, finished, logs)
+
+    def _step_scheduler(self, logs: dict[str, float]) -> None:
+        if isinstance(self.scheduler, ReduceLROnPlateau):
+            self.scheduler.step(logs.get("val_loss", logs["loss"]))
+        elif self.scheduler is not None and not getattr(self.scheduler, "every_batch", False):
+            self.scheduler.step()
+
+    def _evaluate(self, loader: DataLoader) -> dict[str, float]:
+        running = RunningMeans()
+        with no_grad(), _EvaluationMode(self.model):
+            for images, labels in loader:
+                output = self.model(Tensor(match_dtype(self.model, images)))
+                loss = self.loss(output, labels)
+                running.add(len(images), self._measure(output, labels, loss))
+                self._guard.check()
+        return running.means()
+
+    def _restore(self, saved: SavedState) -> None:
+        state = saved.state
+        self.model.load_state_dict(saved.weights)
+        self.optimizer.load_state_dict(saved.optimizer)
+        if self.scheduler is not None and state["scheduler"] is not None:
+            self.scheduler.load_state_dict(state["scheduler"])
+        for callback, (name, callback_state) in zip(
+            self.callbacks, state["callbacks"], strict=False
+        ):
+            if type(callback).__name__ == name:
+                callback.load_state_dict(callback_state)
+        self.history = History(state["epochs"], state["history"])
+        self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
+        self.stop_training = state["stop_training"]
+        self._running.load_state_dict(state["running"])
+        if state["loader"] is not None:
+            self._resumed = {"loader": state["loader"], "random": state["random"]}
+
+
+class _EvaluationMode:
+    """The model in evaluation mode inside a with block, and as before after it."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._training = model.training
+
+    def __enter__(self) -> None:
+        self._model.eval()
+
+    def __exit__(self, *error: object) -> None:
+        self._model.train(self._training)
