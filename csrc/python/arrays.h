@@ -51,10 +51,10 @@ auto dispatch(const char* op, const char* name, const py::array& array, Body&& b
 template <class T>
 class Input {
  public:
-  Input(const char* op, const char* name, const py::array& array) {
+  Input(const char* op, const char* name, const py::array& array, const char* like = "input") {
     if (!holds<T>(array)) {
       fail_type(std::string(op) + ": " + name + " must be " +
-                std::string(py::str(py::dtype::of<T>().attr("name"))) + " like input, got " +
+                std::string(py::str(py::dtype::of<T>().attr("name"))) + " like " + like + ", got " +
                 dtype_name(array));
     }
     array_ = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(array);
@@ -89,6 +89,22 @@ class OptionalInput {
  private:
   std::vector<Input<T>> input_;
 };
+
+// The memory of an argument that is updated in place; fails unless it can be.
+template <class T>
+Span<T> span_in_place(const char* op, const char* name, const py::array& array, const char* like) {
+  if (!py::isinstance<py::array_t<T>>(array)) {
+    fail_type(std::string(op) + ": " + name + " must be " +
+              std::string(py::str(py::dtype::of<T>().attr("name"))) + " like " + like +
+              " and in native byte order, got " + dtype_name(array));
+  }
+  if (!array.writeable()) fail(op, ": ", name, " is updated in place but is read-only");
+  const bool aligned = reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) == 0;
+  if (!(array.flags() & py::array::c_style) || !aligned) {
+    fail(op, ": ", name, " is updated in place but is not C-contiguous and aligned");
+  }
+  return {static_cast<T*>(const_cast<void*>(array.data())), static_cast<Index>(array.size())};
+}
 
 // A new array of this shape in memory from the reuse cache.
 template <class T>

@@ -60,7 +60,7 @@ py::array apply_binary(const std::string& name, const py::object& a_operand,
   return dispatch(name.c_str(), "a", a_array, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Input<T> a(name.c_str(), "a", a_array);
-    const Input<T> b(name.c_str(), "b", b_array);
+    const Input<T> b(name.c_str(), "b", b_array, "a");
     const BroadcastShape shape = BroadcastShape::infer(name.c_str(), a.shape(), b.shape());
     const Output<T> output(name.c_str(), shape.output);
     {
