@@ -18,12 +18,21 @@ from convolite.config import (
     set_num_threads,
     show_config,
 )
+from convolite.document import batch_normalization, conv2d, max_pooling
 from convolite.errors import FormatError
+from convolite.io import load, save
 from convolite.random import manual_seed
 from convolite.tensor import Tensor, from_dlpack, tensor
 
 if TYPE_CHECKING:
+    from convolite import data as data
     from convolite import functional as functional
+    from convolite import models as models
+    from convolite import nn as nn
+    from convolite import optim as optim
+    from convolite import reference as reference
+    from convolite import train as train
+    from convolite.explanation import explain
 
 __version__: str = _core.config()["version"]
 
@@ -31,14 +40,20 @@ __all__ = [
     "FormatError",
     "Tensor",
     "__version__",
+    "batch_normalization",
+    "conv2d",
     "enable_grad",
+    "explain",
     "from_dlpack",
     "get_num_threads",
     "is_grad_enabled",
+    "load",
     "manual_seed",
+    "max_pooling",
     "memory_stats",
     "no_grad",
     "release_memory",
+    "save",
     "set_num_threads",
     "show_config",
     "tensor",
@@ -50,6 +65,8 @@ _SUBMODULES = frozenset(
 
 
 def __getattr__(name: str) -> Any:
+    if name == "explain":
+        return import_module("convolite.explanation").explain
     if name in _SUBMODULES:
         return import_module(f"convolite.{name}")
     raise AttributeError(f"module 'convolite' has no attribute {name!r}")

@@ -110,6 +110,17 @@ def fused_activation(op: str, value: Any) -> str:
     raise error(f"{op}: activation must be None, 'relu' or 'relu6', got {value!r}")
 
 
+def shape_of(op: str, argument: str, value: Any) -> tuple[int, ...]:
+    """Return the shape of a Tensor or array; anything else raises ``TypeError``."""
+    try:
+        shape: tuple[int, ...] = value.shape
+    except AttributeError:
+        raise TypeError(
+            f"{op}: {argument} must be a Tensor or an array, got {type(value).__name__}"
+        ) from None
+    return shape
+
+
 def number(op: str, argument: str, value: Any) -> float:
     """Return a real number as a float; bools, strings and arrays raise ``TypeError``."""
     if type(value) is float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from convolite import _core
-from convolite._args import Pair, Quadruple, fused_activation, integer, padding4, pair
+from convolite._args import Pair, Quadruple, fused_activation, integer, padding4, pair, shape_of
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor
 
@@ -108,14 +108,16 @@ def conv2d(
     -----
     Goodfellow, Bengio and Courville, Deep Learning (2016), equation 9.6.
     """
-    if len(weight.shape) != 4:
+    input_shape = shape_of("conv2d", "input", input)
+    weight_shape = shape_of("conv2d", "weight", weight)
+    if len(weight_shape) != 4:
         raise ValueError(
             "conv2d: weight must have 4 axes (out_channels, channels / groups, kernel_h, "
-            f"kernel_w), got weight.shape = {tuple(weight.shape)}"
+            f"kernel_w), got weight.shape = {weight_shape}"
         )
     steps = pair("conv2d", "stride", stride)
     spacing = pair("conv2d", "dilation", dilation)
-    borders = padding4("conv2d", padding, input.shape[-2:], weight.shape[2:], steps, spacing)
+    borders = padding4("conv2d", padding, input_shape[-2:], weight_shape[2:], steps, spacing)
     return Conv2d.apply(
         input,
         weight,

@@ -6,7 +6,7 @@ from math import prod
 from typing import Any
 
 from convolite import _core
-from convolite._args import fused_activation
+from convolite._args import fused_activation, shape_of
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor
 
@@ -75,6 +75,6 @@ def linear(input: Any, weight: Any, bias: Any = None, activation: str | None = N
     TypeError, ValueError
         For dtypes and sizes that do not fit together.
     """
-    if len(input.shape) == 0:
+    if not shape_of("linear", "input", input):
         raise ValueError("linear: input must have at least one axis, got input.shape = ()")
     return Linear.apply(input, weight, bias, fused_activation("linear", activation))

@@ -1,4 +1,4 @@
-"""explain: which method computes each pass of each layer, and why."""
+"""`convolite.explain`: which method computes each pass of each layer, and why."""
 
 from __future__ import annotations
 
