@@ -227,6 +227,18 @@ def test_own_data_sets_are_stacked():
     assert labels_of(DataLoader(Subset(Squares(5), [3, 1]), 2)) == [9, 1]
 
 
+def test_samples_that_make_no_batch_are_named():
+    with pytest.raises(
+        TypeError, match=r"^DataLoader: sample 1 must be a pair \(image, label\), got float$"
+    ):
+        next(iter(DataLoader([(np.zeros(2), 0), 3.5], 2)))
+    with pytest.raises(
+        ValueError,
+        match=r"^DataLoader: images of a batch have different shapes, \(2,\) and \(3,\)$",
+    ):
+        next(iter(DataLoader([(np.zeros(3), 0), (np.zeros(2), 1)], 2)))
+
+
 def test_pixels_become_floats_between_0_and_1():
     pixels = np.arange(256, dtype=np.uint8).reshape(1, 1, 16, 16)
     images, _ = next(iter(DataLoader((pixels, [0]))))

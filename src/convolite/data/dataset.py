@@ -162,7 +162,8 @@ def as_dataset(op: str, data: Any) -> Any:
     """
     if isinstance(data, tuple) and len(data) == 2:
         data = ArrayDataset(*data)
-    if not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+    is_array = hasattr(data, "dtype")
+    if is_array or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         raise TypeError(
             f"{op}: dataset must be a Dataset or a pair (images, labels), got {type(data).__name__}"
         )

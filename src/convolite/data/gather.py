@@ -143,7 +143,19 @@ def _underlying(dataset: Any) -> tuple[Any, Indices | None]:
 
 def _stack(dataset: Any, rows: Indices) -> Batch:
     samples = [dataset[row] for row in rows.tolist()]
-    images = np.stack([np.asarray(image) for image, _ in samples])
+    for row, sample in zip(rows, samples, strict=True):
+        if not isinstance(sample, (tuple, list)) or len(sample) != 2:
+            raise TypeError(
+                f"DataLoader: sample {row} must be a pair (image, label), "
+                f"got {type(sample).__name__}"
+            )
+    arrays = [np.asarray(image) for image, _ in samples]
+    shapes = sorted({array.shape for array in arrays})
+    if len(shapes) > 1:
+        raise ValueError(
+            f"DataLoader: images of a batch have different shapes, {shapes[0]} and {shapes[-1]}"
+        )
+    images = np.stack(arrays)
     labels = np.asarray([label for _, label in samples])
     if np.issubdtype(labels.dtype, np.integer):
         labels = labels.astype(np.int64, copy=False)

@@ -40,6 +40,8 @@ class OneCycleLR(LRScheduler):
         Steps already done, counted from 0; -1 to start.
     """
 
+    every_batch = True
+
     def __init__(
         self,
         optimizer: Optimizer,

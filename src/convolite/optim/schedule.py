@@ -19,7 +19,14 @@ class LRScheduler:
     optimizer : Optimizer
     last_epoch : int
         Epochs already done, counted from 0; -1 to start.
+
+    Attributes
+    ----------
+    every_batch : bool
+        Whether it counts batches, not epochs: then `Trainer` steps it after each of them.
     """
+
+    every_batch = False
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         name = type(self).__name__

@@ -162,12 +162,16 @@ class EarlyStopping(Callback):
         self.best = -self._sign * math.inf
         self.waited = 0
 
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Check that there is something to compare."""
+        if self.monitor not in trainer.measured:
+            raise ValueError(
+                f"EarlyStopping: monitor {self.monitor!r} is not one of: "
+                f"{', '.join(trainer.measured)}"
+            )
+
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """Compare with the best so far."""
-        if self.monitor not in logs:
-            raise ValueError(
-                f"EarlyStopping: monitor {self.monitor!r} is not one of: {', '.join(logs)}"
-            )
         value = logs[self.monitor]
         if self._sign * (value - self.best) > self.min_delta:
             self.best, self.waited = value, 0

@@ -60,6 +60,8 @@ class Trainer:
         Epochs finished, batches finished of the current one, and batches in all.
     epochs : int
         The number that `fit` was asked for.
+    measured : list of str
+        The names that each epoch of `fit` adds to the history.
     stop_training : bool
         Set it to end the training after the current epoch.
     """
@@ -84,6 +86,7 @@ class Trainer:
         self.scheduler = scheduler
         self.history = History()
         self.epoch = self.batch = self.step = self.epochs = 0
+        self.measured: list[str] = []
         self.stop_training = False
         self._running = RunningMeans()
         self._loader: DataLoader | None = None
@@ -139,6 +142,9 @@ class Trainer:
             self._check("validation_data", validation)
         self._begin(loader, initial_epoch)
         self.epochs = epochs
+        names = ["loss", *self.metrics]
+        validated = [] if validation is None else [f"val_{name}" for name in names]
+        self.measured = [*names, *validated, "lr", "seconds"]
         self._run_epochs(loader, validation, self._active_callbacks(verbose))
         return self.history
 
