@@ -5,8 +5,46 @@ Each file holds one family: the Function with its gradient and the public call s
 
 from __future__ import annotations
 
+from convolite.functional.activation import (
+    elu,
+    gelu,
+    hardsigmoid,
+    hardswish,
+    leaky_relu,
+    log_softmax,
+    relu,
+    relu6,
+    sigmoid,
+    silu,
+    softmax,
+    tanh,
+)
 from convolite.functional.conv import conv2d
 from convolite.functional.linear import linear
+from convolite.functional.loss import cross_entropy, mse_loss, nll_loss
 from convolite.functional.shape import cat, dropout, dropout2d, flatten, pad
 
-__all__ = ["cat", "conv2d", "dropout", "dropout2d", "flatten", "linear", "pad"]
+__all__ = [
+    "cat",
+    "conv2d",
+    "cross_entropy",
+    "dropout",
+    "dropout2d",
+    "elu",
+    "flatten",
+    "gelu",
+    "hardsigmoid",
+    "hardswish",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "mse_loss",
+    "nll_loss",
+    "pad",
+    "relu",
+    "relu6",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "tanh",
+]

@@ -1,0 +1,263 @@
+"""Losses: cross-entropy with logits, negative log-likelihood, mean squared error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from convolite import _core
+from convolite._args import choice, integer, number
+from convolite.autograd import Array, Context, Function
+from convolite.functional.activation import log_softmax
+from convolite.tensor import Tensor, as_tensor
+
+REDUCTIONS = ("none", "mean", "sum")
+
+
+class CrossEntropy(Function):
+    """Log-softmax and the loss of class numbers in one pass over the logits (N, C, ...)."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        input: Array,
+        target: NDArray[np.int64],
+        weight: Array | None,
+        label_smoothing: float,
+        ignore_index: int,
+        reduction: str,
+    ) -> Array:
+        loss, log_probabilities, ctx.total_weight = _core.cross_entropy_forward(
+            input, target, weight, label_smoothing, ignore_index, reduction
+        )
+        ctx.save(log_probabilities=log_probabilities, target=target, weight=weight)
+        ctx.label_smoothing, ctx.ignore_index = label_smoothing, ignore_index
+        ctx.reduction = reduction
+        return loss
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        saved = ctx.saved
+        grad_input = _core.cross_entropy_backward(
+            np.asarray(grad_output),
+            saved.log_probabilities,
+            saved.target,
+            saved.weight,
+            ctx.label_smoothing,
+            ctx.ignore_index,
+            ctx.reduction,
+            ctx.total_weight,
+        )
+        return grad_input, None, None, None, None, None
+
+
+class PickedLogLikelihood(Function):
+    """``-input[i, target[i]] * weight[target[i]]`` for each sample, 0 for an ignored one."""
+
+    @staticmethod
+    def forward(ctx: Context, input: Array, target: NDArray[np.int64], weights: Array) -> Array:
+        ctx.save(target=target, weights=weights)
+        ctx.shape = input.shape
+        picked = np.take_along_axis(input, target[:, None], axis=1)[:, 0]
+        return np.where(weights == 0, weights, -picked * weights)
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        grad_input = np.zeros(ctx.shape, grad_output.dtype)
+        grad_picked = -grad_output * ctx.saved.weights
+        np.put_along_axis(grad_input, ctx.saved.target[:, None], grad_picked[:, None], axis=1)
+        return grad_input, None, None
+
+
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    label_smoothing: float = 0.0,
+    reduction: str = "mean",
+    ignore_index: int = -100,
+) -> Tensor:
+    """Cross-entropy between logits and classes, or class probabilities.
+
+    For the log-probabilities ``z = log_softmax(input)`` of one sample of class t the loss is
+    ``-sum_c weight_c * q_c * z_c`` with ``q_c = (1 - s) * [c == t] + s / C`` for a label
+    smoothing of s (Szegedy et al. 2016); options and reductions are PyTorch's.
+
+    Parameters
+    ----------
+    input : Tensor or array, (N, C), (C,) or (N, C, ...)
+        Logits.
+    target : Tensor or array, (N,), () or (N, ...) of any integer dtype
+        Classes in [0, C). Or floats in the shape of `input`: the probability of each class.
+    weight : Tensor or array, (C,), optional
+        Weight of each class.
+    label_smoothing : float, from 0 to 1
+    reduction : {"none", "mean", "sum"}
+        "mean" divides by the sum of the targets' weights; with class probabilities by the number
+        of samples.
+    ignore_index : int
+        Targets of this value count for nothing. If no other is left, the mean is NaN.
+
+    Returns
+    -------
+    Tensor, shape () or, with reduction "none", the shape of the classes
+
+    Raises
+    ------
+    TypeError, ValueError
+        For dtypes, shapes and options that do not fit, and for a target outside [0, C).
+    """
+    op = "cross_entropy"
+    logits = as_tensor(input)
+    labels = _array_of(target)
+    class_weight = None if weight is None else np.asarray(_array_of(weight), logits.dtype)
+    smoothing = number(op, "label_smoothing", label_smoothing)
+    choice(op, "reduction", reduction, REDUCTIONS)
+    ignored = integer(op, "ignore_index", ignore_index)
+    if labels.dtype.kind == "f":
+        return _with_probabilities(logits, labels, class_weight, smoothing, reduction)
+    classes = _classes(op, labels)
+    options = (class_weight, smoothing, ignored, reduction)
+    if logits.ndim == 1 and classes.ndim == 0:
+        loss = CrossEntropy.apply(logits.reshape(1, logits.size), classes.reshape(1), *options)
+        return loss.reshape(())
+    return CrossEntropy.apply(logits, classes, *options)
+
+
+def _with_probabilities(
+    logits: Tensor, labels: Array, weight: Array | None, smoothing: float, reduction: str
+) -> Tensor:
+    if labels.shape != logits.shape or logits.ndim == 0:
+        raise ValueError(
+            "cross_entropy: target must be integers (classes) or floats in the shape of input, "
+            f"got {labels.dtype} of shape {labels.shape} (input.shape = {logits.shape})"
+        )
+    if not 0.0 <= smoothing <= 1.0:
+        raise ValueError(f"cross_entropy: label_smoothing must be from 0 to 1, got {smoothing}")
+    axis = min(1, logits.ndim - 1)
+    count = logits.shape[axis]
+    share = labels.astype(logits.dtype) * (1.0 - smoothing) + smoothing / max(count, 1)
+    if weight is not None:
+        if weight.shape != (count,):
+            raise ValueError(
+                f"cross_entropy: weight must have one value for each of {count} classes, "
+                f"got weight.shape = {weight.shape}"
+            )
+        share = share * weight.reshape(-1, *[1] * (logits.ndim - axis - 1))
+    loss = -(log_softmax(logits, axis) * share.astype(logits.dtype)).sum(axis)
+    return _reduced(loss, reduction)
+
+
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Tensor:
+    """Negative log-likelihood: what `cross_entropy` does after its log-softmax.
+
+    Parameters
+    ----------
+    input : Tensor or array, (N, C), (C,) or (N, C, ...)
+        Log-probabilities.
+    target : Tensor or array, (N,), () or (N, ...) of any integer dtype
+        Classes in [0, C).
+    weight : Tensor or array, (C,), optional
+    ignore_index : int
+    reduction : {"none", "mean", "sum"}
+        "mean" divides by the sum of the targets' weights.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For dtypes and shapes that do not fit, and for a target outside [0, C).
+    """
+    op = "nll_loss"
+    likelihood, classes = as_tensor(input), _classes(op, _array_of(target))
+    ignored = integer(op, "ignore_index", ignore_index)
+    choice(op, "reduction", reduction, REDUCTIONS)
+    unbatched = likelihood.ndim == 1 and classes.ndim == 0
+    if unbatched:
+        likelihood, classes = likelihood.reshape(1, likelihood.size), classes.reshape(1)
+    _check_classes(op, likelihood.shape, classes, ignored)
+    counted = classes != ignored
+    classes = np.where(counted, classes, 0)
+    if weight is None:
+        weights = counted.astype(likelihood.dtype)
+    else:
+        weights = _class_weights(op, weight, likelihood)[classes] * counted
+    loss = PickedLogLikelihood.apply(likelihood, classes, weights)
+    if reduction == "mean":
+        return loss.sum() / weights.sum()
+    return _reduced(loss.reshape(()) if unbatched else loss, reduction)
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
+    """Squared differences of two tensors of one shape, and their mean or sum.
+
+    Parameters
+    ----------
+    input, target : Tensor or array
+    reduction : {"none", "mean", "sum"}
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ.
+    """
+    left, right = as_tensor(input), as_tensor(target)
+    choice("mse_loss", "reduction", reduction, REDUCTIONS)
+    if left.shape != right.shape:
+        raise ValueError(
+            f"mse_loss: target must have the shape of input, got {right.shape} "
+            f"(input.shape = {left.shape})"
+        )
+    difference = left - right
+    return _reduced(difference * difference, reduction)
+
+
+def _reduced(loss: Tensor, reduction: str) -> Tensor:
+    if reduction == "none":
+        return loss
+    return loss.mean() if reduction == "mean" else loss.sum()
+
+
+def _array_of(value: Any) -> Array:
+    return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+
+
+def _classes(op: str, labels: Array) -> NDArray[np.int64]:
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"{op}: target must hold integers, got {labels.dtype}")
+    return labels.astype(np.int64, copy=False)
+
+
+def _class_weights(op: str, weight: Any, input: Tensor) -> Array:
+    weights = np.asarray(_array_of(weight), input.dtype)
+    if weights.shape != (input.shape[1],):
+        raise ValueError(
+            f"{op}: weight must have one value for each of {input.shape[1]} classes, "
+            f"got weight.shape = {weights.shape}"
+        )
+    return weights
+
+
+def _check_classes(
+    op: str, shape: tuple[int, ...], classes: NDArray[np.int64], ignored: int
+) -> None:
+    expected = shape[:1] + shape[2:]
+    if len(shape) < 2 or classes.shape != expected:
+        raise ValueError(
+            f"{op}: target must have shape {expected}, got {classes.shape} (input.shape = {shape})"
+        )
+    wrong = (classes != ignored) & ((classes < 0) | (classes >= shape[1]))
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        where = f"row {place[0]}" if len(place) == 1 else str(place)
+        raise ValueError(
+            f"{op}: target {classes[place]} at {where} is outside [0, {shape[1]}) "
+            f"(input.shape = {shape})"
+        )
