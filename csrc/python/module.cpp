@@ -6,12 +6,14 @@ namespace convolite::python {
 namespace py = pybind11;
 
 void bind_activation(py::module_& module);
+void bind_batch_norm(py::module_& module);
 void bind_conv2d(py::module_& module);
 void bind_cross_entropy(py::module_& module);
 void bind_elementwise(py::module_& module);
 void bind_gather(py::module_& module);
 void bind_linear(py::module_& module);
 void bind_optimizer(py::module_& module);
+void bind_pool2d(py::module_& module);
 void bind_reduce(py::module_& module);
 void bind_runtime(py::module_& module);
 void bind_softmax(py::module_& module);
@@ -22,9 +24,11 @@ PYBIND11_MODULE(_core, module) {
   using namespace convolite::python;
   module.doc() = "The compiled core of convolite: kernels over numpy arrays.";
   bind_activation(module);
+  bind_batch_norm(module);
   bind_cross_entropy(module);
   bind_elementwise(module);
   bind_optimizer(module);
+  bind_pool2d(module);
   bind_reduce(module);
   bind_runtime(module);
   bind_conv2d(module);

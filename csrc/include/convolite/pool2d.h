@@ -1,4 +1,5 @@
-// Pooling over image batches: maximum, average, and average over a fixed number of parts (adaptive).
+// Pooling over image batches: maximum, average, and average over a fixed number of parts
+// (adaptive).
 #pragma once
 
 #include <convolite/types.h>
@@ -27,20 +28,21 @@ struct Pool2dShape {
   bool byte_offsets() const { return window.kernel.h * window.kernel.w <= 256; }
 };
 
-// input (n, c, h, w) -> output (n, c, oh, ow) and offsets of that shape: kernel row * kernel width +
-// kernel column of the maximum, the first of equals. NaN wins over numbers. Padding never wins: a window
-// without any pixel (possible with dilation) gives -inf. Offset: uint8_t if byte_offsets(), or int32_t.
+// input (n, c, h, w) -> output (n, c, oh, ow) and offsets of that shape: kernel row * kernel width
+// + kernel column of the maximum, the first of equals. NaN wins over numbers. Padding never wins: a
+// window without any pixel (possible with dilation) gives -inf. Offset: uint8_t if byte_offsets(),
+// or int32_t.
 template <class T, class Offset>
 void max_pool2d_forward(const Pool2dShape&, Span<const T> input, Span<T> output,
                         Span<Offset> offsets);
-// grad_output and offsets (n, c, oh, ow) -> grad_input (n, c, h, w). An offset that points outside the
-// image passes nothing on.
+// grad_output and offsets (n, c, oh, ow) -> grad_input (n, c, h, w). An offset that points outside
+// the image passes nothing on.
 template <class T, class Offset>
 void max_pool2d_backward(const Pool2dShape&, Span<const T> grad_output, Span<const Offset> offsets,
                          Span<T> grad_input);
 
-// What the sum over a window is divided by: `divisor_override` unless it is 0; else the window's pixels,
-// with or without the padding it covers. What hangs over the padded image never counts.
+// What the sum over a window is divided by: `divisor_override` unless it is 0; else the window's
+// pixels, with or without the padding it covers. What hangs over the padded image never counts.
 struct AverageRule {
   bool count_include_pad = true;
   Index divisor_override = 0;

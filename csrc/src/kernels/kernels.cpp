@@ -19,12 +19,15 @@ namespace {
 #include "kernels/softmax_rows.inl"
 //
 #include "kernels/optimizer.inl"
+//
+#include "kernels/norm_rows.inl"
+#include "kernels/pool_rows.inl"
 
 template <class T>
 constexpr KernelTable<T> make_table() {
   return {static_cast<int>(kLanes<T>), gemm_kernels<T>(),   elementwise_kernels<T>(),
           activation_kernels<T>(),     reduce_kernels<T>(), softmax_kernels<T>(),
-          optimizer_kernels<T>()};
+          optimizer_kernels<T>(),      pool_kernels<T>(),   norm_kernels<T>()};
 }
 
 }  // namespace

@@ -1,11 +1,16 @@
 // Pooling kernels (contract: table.h). Offsets live in integer lanes while they are compared and in
-// bytes in memory. Rows shorter than a vector are the rule late in a network, so whole vectors may be
-// read and written past a row's end: what is written there is written again when its own row comes.
+// bytes in memory. Rows shorter than a vector are the rule late in a network, so whole vectors may
+// be read and written past a row's end: what is written there is written again when its own row
+// comes.
 
-// Bytes in memory, one per lane in a register. GCC 12 converts 16 of them in one instruction but fewer
-// one by one, hence the shuffles.
-typedef unsigned char ByteVector __attribute__((vector_size(CONVOLITE_VECTOR_BYTES)));
-typedef unsigned char SixteenBytes __attribute__((vector_size(16)));
+// Bytes in memory, one per lane in a register. GCC 12 converts 16 of them in one instruction but
+// fewer one by one, hence the shuffles.
+template <>
+struct VectorOf<std::uint8_t> {
+  typedef std::uint8_t type __attribute__((vector_size(CONVOLITE_VECTOR_BYTES)));
+  typedef type integer;
+};
+typedef std::uint8_t SixteenBytes __attribute__((vector_size(16)));
 using AllBytes = typename LaneSequence<CONVOLITE_VECTOR_BYTES>::type;
 
 template <std::ptrdiff_t Count>
@@ -28,10 +33,10 @@ struct ByteChunk<8> {
 
 // Every 16 bytes of `chunks` hold the same bytes, so no lane needs a byte of another 16.
 template <class T, int... Byte>
-CONVOLITE_INLINE VecMask<T> spread_bytes(ByteVector chunks, LaneList<Byte...>) {
+CONVOLITE_INLINE VecMask<T> spread_bytes(Vec<std::uint8_t> chunks, LaneList<Byte...>) {
   constexpr int n = static_cast<int>(kLanes<T>), size = static_cast<int>(sizeof(T));
-  const ByteVector spread =
-      __builtin_shufflevector(chunks, chunks, (Byte / 16 * 16 + Byte / size % n)...);
+  const Vec<std::uint8_t> spread =
+      shuffle<std::uint8_t, (Byte / 16 * 16 + Byte / size % n)...>(chunks, chunks);
   return reinterpret_cast<VecMask<T>>(spread) & 0xff;
 }
 
@@ -46,15 +51,15 @@ CONVOLITE_INLINE VecMask<T> load_bytes(const std::uint8_t* pointer) {
     typename ByteChunk<n>::type chunk;
     __builtin_memcpy(&chunk, pointer, n);
     const typename ByteChunk<n>::repeated chunks = chunk - typename ByteChunk<n>::repeated{};
-    return spread_bytes<T>(reinterpret_cast<ByteVector>(chunks), AllBytes{});
+    return spread_bytes<T>(reinterpret_cast<Vec<std::uint8_t>>(chunks), AllBytes{});
   }
 }
 
 template <class T, int... Byte>
-CONVOLITE_INLINE ByteVector low_bytes(VecMask<T> value, LaneList<Byte...>) {
+CONVOLITE_INLINE Vec<std::uint8_t> low_bytes(VecMask<T> value, LaneList<Byte...>) {
   constexpr int size = static_cast<int>(sizeof(T));
-  const ByteVector bytes = reinterpret_cast<ByteVector>(value);
-  return __builtin_shufflevector(bytes, bytes, (Byte * size % CONVOLITE_VECTOR_BYTES)...);
+  const Vec<std::uint8_t> bytes = reinterpret_cast<Vec<std::uint8_t>>(value);
+  return shuffle<std::uint8_t, (Byte * size % CONVOLITE_VECTOR_BYTES)...>(bytes, bytes);
 }
 
 template <class T>
@@ -64,7 +69,7 @@ CONVOLITE_INLINE void store_bytes(std::uint8_t* pointer, VecMask<T> value) {
     const SixteenBytes bytes = __builtin_convertvector(value, SixteenBytes);
     __builtin_memcpy(pointer, &bytes, 16);
   } else {
-    const ByteVector bytes = low_bytes<T>(value, AllBytes{});
+    const Vec<std::uint8_t> bytes = low_bytes<T>(value, AllBytes{});
     __builtin_memcpy(pointer, &bytes, n);
   }
 }
@@ -142,7 +147,8 @@ CONVOLITE_INLINE void store_routed(Vec<T> grad, VecMask<T> where, T* grad_input)
 }
 
 // Bound by memory, as forward: each pixel of grad_input is stored once, zeros included. Columns run
-// backwards, so that what the last vector of `top` writes into `bottom` is overwritten by the first.
+// backwards, so that what the last vector of `top` writes into `bottom` is overwritten by the
+// first.
 template <class T>
 void max_2x2_backward(std::ptrdiff_t planes, std::ptrdiff_t h, std::ptrdiff_t w,
                       const T* grad_output, const std::uint8_t* offsets, T* grad_input) {
@@ -156,16 +162,15 @@ void max_2x2_backward(std::ptrdiff_t planes, std::ptrdiff_t h, std::ptrdiff_t w,
       T* const bottom = top + w;
       if (w % 2 != 0) top[w - 1] = bottom[w - 1] = T(0);
       for (std::ptrdiff_t column = (output_w - 1) / lanes * lanes; column >= 0; column -= lanes) {
-        const std::ptrdiff_t count = output_w - column;
+        const std::ptrdiff_t left = output_w - column, count = left < lanes ? left : lanes;
         if (bottom + 2 * (column + lanes) <= input_end &&
             grad_output + column + lanes <= output_end) {
-          const VecMask<T> valid = lane_numbers<T>() < VecMask<T>{} + count;
-          const Vec<T> grad = valid ? load(grad_output + column) : Vec<T>{};
+          const Vec<T> grad = first_lanes<T>(count) ? load(grad_output + column) : Vec<T>{};
           const VecMask<T> where = load_bytes<T>(offsets + column);
           store_routed<T, 0>(grad, where, top + 2 * column);
           store_routed<T, 2>(grad, where, bottom + 2 * column);
         } else {
-          for (std::ptrdiff_t i = column; i < column + (count < lanes ? count : lanes); ++i) {
+          for (std::ptrdiff_t i = column; i < column + count; ++i) {
             for (int side = 0; side < 2; ++side) {
               top[2 * i + side] = offsets[i] == side ? grad_output[i] : T(0);
               bottom[2 * i + side] = offsets[i] == side + 2 ? grad_output[i] : T(0);
@@ -183,8 +188,8 @@ void max_2x2_backward(std::ptrdiff_t planes, std::ptrdiff_t h, std::ptrdiff_t w,
   }
 }
 
-// One row of output for any window. The best value and its offset stay in registers over all taps; six
-// instructions for each tap and vector make this bound by arithmetic from 3x3 windows on.
+// One row of output for any window. The best value and its offset stay in registers over all taps;
+// six instructions for each tap and vector make this bound by arithmetic from 3x3 windows on.
 template <class T, int Stride>
 void max_row(const MaxRowArguments<T>& arguments) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;

@@ -155,6 +155,88 @@ struct OptimizerKernels {
   Adam adam, adam_decoupled;
 };
 
+// Pooling. Planes are consecutive. A kernel may read and write whole vectors past the end of a row as
+// long as they stay inside the run of planes (or rows: `room`, `input_end`) that it was given.
+template <class T>
+struct MaxRowArguments {
+  const T* const* rows;  // (kernel_h); null where a row is outside the image. From rows[i] on, whole
+                         // vectors are readable for every tap of every column; outside it is -inf
+  std::ptrdiff_t kernel_h, kernel_w, dilation;
+  std::ptrdiff_t columns;
+  const std::uint8_t* first;  // (columns, whole vectors): the first tap of each that is inside
+  int first_row_offset;       // offset of the first row's first tap that is inside
+  T* output;                  // (columns)
+  std::uint8_t* offsets;      // (columns): row of the tap * kernel_w + its column
+  std::ptrdiff_t room;        // elements that may be written from `output` and from `offsets` on
+};
+
+// Intervals of one axis: [begin[i], end[i]), not empty, i < count.
+template <class T>
+struct Segments {
+  std::ptrdiff_t count;
+  const std::ptrdiff_t* begin;
+  const std::ptrdiff_t* end;
+  const T* divisor;
+};
+
+template <class T>
+struct PoolKernels {
+  // 2x2 windows with stride 2: input (planes, h, w), the others (planes, h / 2, w / 2); h, w >= 2.
+  void (*max_2x2)(std::ptrdiff_t planes, std::ptrdiff_t h, std::ptrdiff_t w, const T* input,
+                  T* output, std::uint8_t* offsets);
+  void (*max_2x2_backward)(std::ptrdiff_t planes, std::ptrdiff_t h, std::ptrdiff_t w,
+                           const T* grad_output, const std::uint8_t* offsets, T* grad_input);
+  void (*max_row[2])(const MaxRowArguments<T>&);  // horizontal stride 1, 2
+  // sums[x] = input[x] + input[width + x] + ... over `rows` >= 1 rows; sums has a vector's extra room.
+  void (*add_rows)(std::ptrdiff_t rows, std::ptrdiff_t width, const T* input, const T* input_end,
+                   T* sums);
+  // output[i] = sum of sums[x] over segment i / (row_divisor * divisor[i])
+  void (*average_segments)(const Segments<T>&, T row_divisor, const T* sums, T* output);
+  // shares[x] = sum over the segments i with x of grad_output[i] / (row_divisor * divisor[i])
+  void (*spread_segments)(const Segments<T>&, T row_divisor, const T* grad_output,
+                          std::ptrdiff_t width, T* shares);
+  void (*add_row)(std::ptrdiff_t width, const T* addend, T* sums);  // sums += addend
+};
+
+// Batch normalisation. Runs are contiguous. Coefficients are one value for a whole run of one channel
+// (count >= lanes), or, in the per-element forms, one for each element.
+//   forward   output = clamp(y), y = (input - mean) * scale + shift
+//   backward  g = grad_output where low < y < high, else 0
+//             grad_input = g * factor [+ (input - mean) * slope + constant, when training]
+// A bound that is NaN does not bind, and a NaN in y passes both ways.
+template <class T>
+struct NormArguments {
+  const T* mean;
+  const T* scale;
+  const T* shift;
+  const T* factor;
+  const T* slope;
+  const T* constant;
+  T low, high;
+};
+
+template <class T>
+struct NormKernels {
+  using Forward = void (*)(std::ptrdiff_t count, const T* input, const NormArguments<T>&,
+                           T* output);
+  using Backward = void (*)(std::ptrdiff_t count, const T* grad_output, const T* input,
+                            const NormArguments<T>&, T* grad_input);
+  // sums[0] += sum of input - centre, sums[1] += sum of its squares
+  void (*moments)(std::ptrdiff_t count, const T* input, T centre, double* sums);
+  // sums[0] += sum of g, sums[1] += sum of g * (input - mean)
+  void (*gradient_sums)(std::ptrdiff_t count, const T* grad_output, const T* input,
+                        const NormArguments<T>&, double* sums);
+  Forward normalise[2];     // [per element]
+  Backward gradient[2][2];  // [training][per element]
+  // The same two pairs of sums for each of `columns` over `rows` rows, overwritten: sums (2, columns).
+  // Sums run in T: keep the rows few.
+  void (*column_moments)(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t stride,
+                         const T* input, const T* centre, double* sums);
+  void (*column_gradient_sums)(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t stride,
+                               const T* grad_output, const T* input, const NormArguments<T>&,
+                               double* sums);
+};
+
 template <class T>
 struct KernelTable {
   int lanes;  // elements of one vector
@@ -164,6 +246,8 @@ struct KernelTable {
   ReduceKernels<T> reduce;
   SoftmaxKernels<T> softmax;
   OptimizerKernels<T> optimizer;
+  PoolKernels<T> pool;
+  NormKernels<T> norm;
 };
 
 #define CONVOLITE_DECLARE_TABLES(level)       \

@@ -108,32 +108,36 @@ template <class T>
 CONVOLITE_INLINE VecMask<T> lane_numbers() {
   return number_lanes<T>(Lanes<T>{});
 }
+// All ones in the first `count` lanes, 0 <= count <= lanes.
+template <class T>
+CONVOLITE_INLINE VecMask<T> first_lanes(std::ptrdiff_t count) {
+  return lane_numbers<T>() < VecMask<T>{} + static_cast<int>(count);
+}
 
-template <int First, class V, int... Lane>
-CONVOLITE_INLINE V every_second(V a, V b, LaneList<Lane...>) {
-  return __builtin_shufflevector(a, b, (First + 2 * Lane)...);
+template <class T, int First, int... Lane>
+CONVOLITE_INLINE Vec<T> every_second(Vec<T> a, Vec<T> b, LaneList<Lane...>) {
+  return shuffle<T, (First + 2 * Lane)...>(a, b);
 }
 // Of the row that a and b form: elements 0, 2, 4, ... and elements 1, 3, 5, ...
 template <class T>
 CONVOLITE_INLINE Vec<T> evens(Vec<T> a, Vec<T> b) {
-  return every_second<0>(a, b, Lanes<T>{});
+  return every_second<T, 0>(a, b, Lanes<T>{});
 }
 template <class T>
 CONVOLITE_INLINE Vec<T> odds(Vec<T> a, Vec<T> b) {
-  return every_second<1>(a, b, Lanes<T>{});
+  return every_second<T, 1>(a, b, Lanes<T>{});
 }
 
-template <int First, class V, int... Lane>
-CONVOLITE_INLINE V alternate(V a, V b, LaneList<Lane...>) {
-  constexpr int n = static_cast<int>(sizeof...(Lane));
-  return __builtin_shufflevector(a, b, (First + Lane / 2 + Lane % 2 * n)...);
+template <class T, int First, int... Lane>
+CONVOLITE_INLINE Vec<T> alternate(Vec<T> a, Vec<T> b, LaneList<Lane...>) {
+  return shuffle<T, (First + Lane / 2 + Lane % 2 * static_cast<int>(kLanes<T>))...>(a, b);
 }
 // The inverse: the first and the second vector of the row a[0] b[0] a[1] b[1] ...
 template <class T>
 CONVOLITE_INLINE Vec<T> interleave_low(Vec<T> a, Vec<T> b) {
-  return alternate<0>(a, b, Lanes<T>{});
+  return alternate<T, 0>(a, b, Lanes<T>{});
 }
 template <class T>
 CONVOLITE_INLINE Vec<T> interleave_high(Vec<T> a, Vec<T> b) {
-  return alternate<static_cast<int>(kLanes<T>) / 2>(a, b, Lanes<T>{});
+  return alternate<T, static_cast<int>(kLanes<T>) / 2>(a, b, Lanes<T>{});
 }

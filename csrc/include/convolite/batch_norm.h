@@ -1,0 +1,58 @@
+// Batch normalisation over every axis but the channels: training, inference, gradients.
+#pragma once
+
+#include <convolite/types.h>
+
+#include <vector>
+
+namespace convolite {
+
+// (n, c), (n, c, l) or (n, c, h, w), seen as n images of c channels of `length` values.
+struct BatchNormShape {
+  Index n = 0, c = 0, length = 0;
+
+  // The only validator. Training needs more than one value per channel, or none at all.
+  static BatchNormShape infer(const std::vector<Index>& input_shape, bool training);
+
+  Index size() const { return n * c * length; }
+  Index count() const { return n * length; }  // values per channel
+};
+
+// gamma and beta, both (c), or empty for 1 and 0.
+template <class T>
+struct BatchNormAffine {
+  Span<const T> weight, bias;
+};
+
+// Statistics for inference, (c) each or empty. Training moves them: running = (1 - momentum) *
+// running + momentum * the batch's statistic, where the variance is the unbiased one.
+template <class T>
+struct RunningStatistics {
+  Span<T> mean, var;
+  double momentum = 0.1;
+};
+
+// Normalises with the batch's own mean and biased variance, then scales, shifts and activates:
+// output (n, c, length), mean and inv_std = 1 / sqrt(variance + eps) (c).
+template <class T>
+void batch_norm_forward_training(const BatchNormShape&, Span<const T> input,
+                                 const BatchNormAffine<T>&, const RunningStatistics<T>&, double eps,
+                                 Activation, Span<T> output, Span<T> mean, Span<T> inv_std);
+
+// Normalises with statistics gathered before.
+template <class T>
+void batch_norm_forward_inference(const BatchNormShape&, Span<const T> input,
+                                  const BatchNormAffine<T>&, Span<const T> running_mean,
+                                  Span<const T> running_var, double eps, Activation,
+                                  Span<T> output);
+
+// grad_output and input (n, c, length), mean and inv_std (c) as forward used them -> grad_input
+// (n, c, length), grad_weight and grad_bias (c). With an activation, grad_output is what arrives
+// behind it. `training`: mean and inv_std were computed from this input, and depend on it.
+template <class T>
+void batch_norm_backward(const BatchNormShape&, Span<const T> grad_output, Span<const T> input,
+                         const BatchNormAffine<T>&, Span<const T> mean, Span<const T> inv_std,
+                         bool training, Activation, Span<T> grad_input, Span<T> grad_weight,
+                         Span<T> grad_bias);
+
+}  // namespace convolite

@@ -1,0 +1,129 @@
+// convolite._core.batch_norm_*.
+#include <convolite/batch_norm.h>
+
+#include "arrays.h"
+
+namespace convolite::python {
+namespace {
+
+constexpr const char* kOp = "batch_norm";
+
+// Running statistics: an array (or None) that is updated where it lies.
+template <class T>
+Span<T> running_span(const char* name, const py::object& object, Index channels) {
+  if (object.is_none()) return {};
+  if (!py::isinstance<py::array>(object)) {
+    fail_type(std::string(kOp) + ": " + name +
+              " must be a numpy array, since it is updated in place");
+  }
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  if (shape_of(array) != Shape{channels}) {
+    fail(kOp, ": ", name, " must have shape ", shape_text({channels}), ", got ",
+         shape_text(shape_of(array)));
+  }
+  return span_in_place<T>(kOp, name, array, "input");
+}
+
+template <class T>
+struct AffineInputs {
+  OptionalInput<T> weight, bias;
+
+  AffineInputs(const py::object& weight_object, const py::object& bias_object, Index channels)
+      : weight(kOp, "weight", weight_object), bias(kOp, "bias", bias_object) {
+    if (weight.given()) check_shape(kOp, "weight", weight.get(), {channels});
+    if (bias.given()) check_shape(kOp, "bias", bias.get(), {channels});
+  }
+  BatchNormAffine<T> spans() const { return {weight.span(), bias.span()}; }
+};
+
+py::tuple forward_training(const py::array& input_array, const py::object& weight,
+                           const py::object& bias, const py::object& running_mean,
+                           const py::object& running_var, double momentum, double eps,
+                           const std::string& activation_name) {
+  return dispatch(kOp, "input", input_array, [&](auto zero) -> py::tuple {
+    using T = decltype(zero);
+    const Input<T> input(kOp, "input", input_array);
+    const BatchNormShape shape = BatchNormShape::infer(input.shape(), true);
+    const AffineInputs<T> affine(weight, bias, shape.c);
+    const RunningStatistics<T> running{running_span<T>("running_mean", running_mean, shape.c),
+                                       running_span<T>("running_var", running_var, shape.c),
+                                       momentum};
+    const Activation activation = parse_activation(kOp, activation_name);
+    const Output<T> output(kOp, input.shape());
+    const Output<T> mean(kOp, {shape.c}), inv_std(kOp, {shape.c});
+    {
+      const py::gil_scoped_release release;
+      batch_norm_forward_training(shape, input.span(), affine.spans(), running, eps, activation,
+                                  output.span(), mean.span(), inv_std.span());
+    }
+    return py::make_tuple(output.array(), mean.array(), inv_std.array());
+  });
+}
+
+py::array forward_inference(const py::array& input_array, const py::object& weight,
+                            const py::object& bias, const py::array& running_mean_array,
+                            const py::array& running_var_array, double eps,
+                            const std::string& activation_name) {
+  return dispatch(kOp, "input", input_array, [&](auto zero) -> py::array {
+    using T = decltype(zero);
+    const Input<T> input(kOp, "input", input_array);
+    const BatchNormShape shape = BatchNormShape::infer(input.shape(), false);
+    const AffineInputs<T> affine(weight, bias, shape.c);
+    const Input<T> running_mean(kOp, "running_mean", running_mean_array);
+    const Input<T> running_var(kOp, "running_var", running_var_array);
+    check_shape(kOp, "running_mean", running_mean, {shape.c});
+    check_shape(kOp, "running_var", running_var, {shape.c});
+    const Activation activation = parse_activation(kOp, activation_name);
+    const Output<T> output(kOp, input.shape());
+    {
+      const py::gil_scoped_release release;
+      batch_norm_forward_inference(shape, input.span(), affine.spans(), running_mean.span(),
+                                   running_var.span(), eps, activation, output.span());
+    }
+    return output.array();
+  });
+}
+
+py::tuple backward(const py::array& grad_output_array, const py::array& input_array,
+                   const py::object& weight, const py::array& mean_array,
+                   const py::array& inv_std_array, bool training, const py::object& bias,
+                   const std::string& activation_name) {
+  const char* op = "batch_norm_backward";
+  return dispatch(op, "input", input_array, [&](auto zero) -> py::tuple {
+    using T = decltype(zero);
+    const Input<T> grad_output(op, "grad_output", grad_output_array);
+    const Input<T> input(op, "input", input_array);
+    const BatchNormShape shape = BatchNormShape::infer(input.shape(), training);
+    check_shape(op, "grad_output", grad_output, input.shape());
+    const AffineInputs<T> affine(weight, bias, shape.c);
+    const Input<T> mean(op, "mean", mean_array), inv_std(op, "inv_std", inv_std_array);
+    check_shape(op, "mean", mean, {shape.c});
+    check_shape(op, "inv_std", inv_std, {shape.c});
+    const Activation activation = parse_activation(op, activation_name);
+    const Output<T> grad_input(op, input.shape());
+    const Output<T> grad_weight(op, {shape.c}), grad_bias(op, {shape.c});
+    {
+      const py::gil_scoped_release release;
+      batch_norm_backward(shape, grad_output.span(), input.span(), affine.spans(), mean.span(),
+                          inv_std.span(), training, activation, grad_input.span(),
+                          grad_weight.span(), grad_bias.span());
+    }
+    return py::make_tuple(grad_input.array(), grad_weight.array(), grad_bias.array());
+  });
+}
+
+}  // namespace
+
+void bind_batch_norm(py::module_& module) {
+  module.def("batch_norm_forward_training", forward_training, py::arg("input"), py::arg("weight"),
+             py::arg("bias"), py::arg("running_mean"), py::arg("running_var"), py::arg("momentum"),
+             py::arg("eps"), py::arg("activation"));
+  module.def("batch_norm_forward_inference", forward_inference, py::arg("input"), py::arg("weight"),
+             py::arg("bias"), py::arg("running_mean"), py::arg("running_var"), py::arg("eps"),
+             py::arg("activation"));
+  module.def("batch_norm_backward", backward, py::arg("grad_output"), py::arg("input"),
+             py::arg("weight"), py::arg("mean"), py::arg("inv_std"), py::arg("training"),
+             py::arg("bias") = py::none(), py::arg("activation") = "none");
+}
+
+}  // namespace convolite::python

@@ -1,0 +1,105 @@
+// Batch normalisation backward: two passes over the input and the gradient (sums, then the gradient
+// of the input), both bound by memory. A fused activation's derivative is recomputed on the way.
+#include <convolite/batch_norm.h>
+
+#include <cassert>
+
+#include "ops/batch_norm/coefficients.h"
+#include "ops/batch_norm/view.h"
+#include "runtime/isa.h"
+
+namespace convolite {
+
+using namespace batch_norm;
+
+namespace {
+
+// Sums of the gradient and of its product with input - mean, for each channel.
+template <class T>
+void gradient_sums(const BatchNormShape& shape, const View& view, Span<const T> grad_output,
+                   Span<const T> input, const ForwardCoefficients<T>& coefficients,
+                   const Buffer<double>& first, const Buffer<double>& second) {
+  const NormKernels<T>& norm = kernels<T>().norm;
+  const PartialSums parts(view);
+  for_each_block(view, shape.size(), [&](const Block& block) {
+    const Index image = block.group * view.images, images = view.images_of(block.group);
+    double* firsts = parts.first(block.group);
+    double* seconds = parts.second(block.group);
+    if (!view.by_planes) {
+      const Buffer<double> sums(2 * block.count);
+      const Index offset = image * view.columns + block.begin;
+      norm.column_gradient_sums(images, block.count, view.columns, grad_output.data + offset,
+                                input.data + offset, coefficients.at(block.begin), sums.get());
+      std::copy_n(sums.get(), block.count, firsts + block.begin);
+      std::copy_n(sums.get() + block.count, block.count, seconds + block.begin);
+      return;
+    }
+    for (Index column = block.begin; column < block.begin + block.count; ++column) {
+      double sums[2] = {0, 0};
+      for (Index i = 0; i < images; ++i) {
+        const Index offset = ((image + i) * view.columns + column) * view.run_length;
+        norm.gradient_sums(view.run_length, grad_output.data + offset, input.data + offset,
+                           coefficients.at(column), sums);
+      }
+      firsts[column] = sums[0];
+      seconds[column] = sums[1];
+    }
+  });
+  for (Index channel = 0; channel < shape.c; ++channel) {
+    first[channel] = second[channel] = 0;
+    for (Index group = 0; group < view.groups; ++group) {
+      for (Index i = channel * view.spread; i < (channel + 1) * view.spread; ++i) {
+        first[channel] += parts.first(group)[i];
+        second[channel] += parts.second(group)[i];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+// With x_hat = (input - mean) * inv_std, Ioffe & Szegedy 2015, section 3:
+//   grad_input = weight * inv_std * (g - mean(g) - x_hat * mean(g * x_hat))
+// which is g * factor + (input - mean) * slope + constant.
+template <class T>
+void batch_norm_backward(const BatchNormShape& shape, Span<const T> grad_output,
+                         Span<const T> input, const BatchNormAffine<T>& affine, Span<const T> mean,
+                         Span<const T> inv_std, bool training, Activation activation,
+                         Span<T> grad_input, Span<T> grad_weight, Span<T> grad_bias) {
+  assert(input.size == shape.size() && grad_output.size == shape.size());
+  assert(grad_input.size == shape.size());
+  const View view(shape);
+  const ForwardCoefficients<T> forward(view, shape, affine, mean, inv_std, activation);
+  const Buffer<double> sum(shape.c), product_sum(shape.c);
+  gradient_sums(shape, view, grad_output, input, forward, sum, product_sum);
+  ColumnValues<T> factor(view), slope(view), constant(view);
+  const double count = static_cast<double>(std::max<Index>(1, shape.count()));
+  for (Index c = 0; c < shape.c; ++c) {
+    const double deviation = static_cast<double>(inv_std[c]);
+    const double scale = weight_of(affine, c) * deviation;
+    factor.set(c, scale);
+    slope.set(c, -scale * deviation * deviation * product_sum[c] / count);
+    constant.set(c, -scale * sum[c] / count);
+    grad_weight[c] = static_cast<T>(product_sum[c] * deviation);
+    grad_bias[c] = static_cast<T>(sum[c]);
+  }
+  const auto kernel = kernels<T>().norm.gradient[training ? 1 : 0][view.by_planes ? 0 : 1];
+  for_each_run(view, shape.size(), [&](Index offset, Index column) {
+    NormArguments<T> arguments = forward.at(column);
+    arguments.factor = factor.get() + column;
+    arguments.slope = slope.get() + column;
+    arguments.constant = constant.get() + column;
+    kernel(view.run_length, grad_output.data + offset, input.data + offset, arguments,
+           grad_input.data + offset);
+  });
+}
+
+#define CONVOLITE_INSTANTIATE(T)                                                                   \
+  template void batch_norm_backward(const BatchNormShape&, Span<const T>, Span<const T>,           \
+                                    const BatchNormAffine<T>&, Span<const T>, Span<const T>, bool, \
+                                    Activation, Span<T>, Span<T>, Span<T>);
+CONVOLITE_INSTANTIATE(float)
+CONVOLITE_INSTANTIATE(double)
+#undef CONVOLITE_INSTANTIATE
+
+}  // namespace convolite

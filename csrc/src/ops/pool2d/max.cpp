@@ -1,0 +1,305 @@
+// Max pooling. Forward has three methods, the first that fits runs: 2x2 windows with stride 2 read
+// in place; small windows with stride 1 or 2 over padded copies of the rows in use; any window, tap
+// by tap.
+#include <convolite/error.h>
+#include <convolite/pool2d.h>
+
+#include <algorithm>
+#include <cassert>
+#include <limits>
+#include <vector>
+
+#include "runtime/buffer.h"
+#include "runtime/isa.h"
+#include "runtime/threads.h"
+
+namespace convolite {
+namespace {
+
+constexpr Index kTaskPixels = 1 << 14;  // input pixels of one task: 64 KB of floats
+
+Index planes_per_task(const Pool2dShape& shape) {
+  return std::max<Index>(1, kTaskPixels / shape.input.pixels());
+}
+
+Index work(const Pool2dShape& shape) {
+  return shape.input.size() + shape.output_size();
+}
+
+bool is_2x2(const Pool2dShape& shape) {
+  const PoolWindow& window = shape.window;
+  return window.kernel.h == 2 && window.kernel.w == 2 && window.stride.h == 2 &&
+         window.stride.w == 2 && window.dilation.h == 1 && window.dilation.w == 1 &&
+         shape.output.h == shape.input.h / 2 && shape.output.w == shape.input.w / 2 &&
+         window.padding.top == 0 && window.padding.left == 0;
+}
+
+// Taps of one window along one axis that hit the image: those of [begin, end).
+struct Taps {
+  Index begin, end;
+};
+
+Taps taps_inside(Index size, Index start, Index kernel, Index dilation) {
+  const Index begin = start < 0 ? (-start + dilation - 1) / dilation : 0;
+  const Index end = start < size ? std::min(kernel, (size - 1 - start) / dilation + 1) : 0;
+  return begin < end ? Taps{begin, end} : Taps{0, 0};
+}
+
+std::vector<Taps> column_taps(const Pool2dShape& shape) {
+  const PoolWindow& window = shape.window;
+  std::vector<Taps> taps;
+  for (Index column = 0; column < shape.output.w; ++column) {
+    taps.push_back(taps_inside(shape.input.w, column * window.stride.w - window.padding.left,
+                               window.kernel.w, window.dilation.w));
+  }
+  return taps;
+}
+
+// A run of planes that one task owns: everything it reads and writes.
+template <class T, class Offset>
+struct ForwardTask {
+  Index planes;
+  const T* input;
+  T* output;
+  Offset* offsets;
+};
+
+// The rows that the current windows cover, copied between columns of padding: row y is in slot
+// y % slots, because a window never needs two rows that are `slots` apart.
+template <class T>
+class RowRing {
+ public:
+  // Sizes of the padded copies; `roomy` is false if padding would dwarf the image.
+  struct Layout {
+    Index slots, pitch;
+    bool roomy;
+  };
+
+  static Layout layout(const Pool2dShape& shape) {
+    const PoolWindow& window = shape.window;
+    const Index lanes = kernels<T>().lanes;
+    const Index span_h = window.dilation.h * (window.kernel.h - 1) + 1;
+    const Index span_w = window.dilation.w * (window.kernel.w - 1) + 1;
+    // Whole vectors of columns are computed, and each reads up to two vectors for each tap.
+    const Index read = (shape.output.w - 1) * window.stride.w + span_w + 4 * lanes;
+    const Index pitch = std::max(window.padding.left + shape.input.w, read);
+    return {std::min(span_h, shape.input.h), pitch, pitch <= 4 * (shape.input.w + 64)};
+  }
+
+  RowRing(const Pool2dShape& shape, const Layout& layout, T* memory)
+      : shape_(shape), layout_(layout), memory_(memory), rows_(shape.window.kernel.h) {
+    std::fill(memory, memory + layout.slots * layout.pitch, -std::numeric_limits<T>::infinity());
+  }
+
+  void start_plane(const T* input) {
+    input_ = input;
+    next_ = 0;
+  }
+
+  // The kernel's rows at output row `row`, null where they are outside the image.
+  const T* const* rows_at(Index row) {
+    const PoolWindow& window = shape_.window;
+    for (Index i = 0; i < window.kernel.h; ++i) {
+      const Index y = row * window.stride.h - window.padding.top + i * window.dilation.h;
+      const bool inside = y >= 0 && y < shape_.input.h;
+      rows_[static_cast<std::size_t>(i)] = inside ? slot(y) : nullptr;
+      for (; inside && next_ <= y; ++next_) copy(next_);
+    }
+    return rows_.data();
+  }
+
+ private:
+  T* slot(Index y) const { return memory_ + y % layout_.slots * layout_.pitch; }
+
+  void copy(Index y) const {
+    const T* row = input_ + y * shape_.input.w;
+    std::copy(row, row + shape_.input.w, slot(y) + shape_.window.padding.left);
+  }
+
+  const Pool2dShape& shape_;
+  Layout layout_;
+  T* memory_;                   // (slots, pitch), -infinity around the rows
+  std::vector<const T*> rows_;  // (kernel.h)
+  const T* input_ = nullptr;    // (h, w)
+  Index next_ = 0;              // rows below it have been copied
+};
+
+// Windows of at most 256 taps with stride 1 or 2.
+template <class T>
+bool fits_rows(const Pool2dShape& shape) {
+  return shape.byte_offsets() && shape.window.stride.w <= 2 && RowRing<T>::layout(shape).roomy;
+}
+
+// For each column of output the first tap inside the image, readable in whole vectors.
+std::vector<std::uint8_t> first_column_taps(const Pool2dShape& shape, Index lanes) {
+  std::vector<std::uint8_t> first;
+  for (const Taps& taps : column_taps(shape))
+    first.push_back(static_cast<std::uint8_t>(taps.begin));
+  first.resize(first.size() + static_cast<std::size_t>(lanes));
+  return first;
+}
+
+template <class T>
+void forward_rows(const Pool2dShape& shape, const std::vector<std::uint8_t>& first, T* scratch,
+                  const ForwardTask<T, std::uint8_t>& task) {
+  const PoolWindow& window = shape.window;
+  RowRing<T> ring(shape, RowRing<T>::layout(shape), scratch);
+  MaxRowArguments<T> row{};
+  row.kernel_h = window.kernel.h;
+  row.kernel_w = window.kernel.w;
+  row.dilation = window.dilation.w;
+  row.columns = shape.output.w;
+  row.first = first.data();
+  row.output = task.output;
+  row.offsets = task.offsets;
+  row.room = task.planes * shape.output.h * shape.output.w;
+  for (Index plane = 0; plane < task.planes; ++plane) {
+    ring.start_plane(task.input + plane * shape.input.pixels());
+    for (Index y = 0; y < shape.output.h; ++y) {
+      const Taps taps = taps_inside(shape.input.h, y * window.stride.h - window.padding.top,
+                                    window.kernel.h, window.dilation.h);
+      row.rows = ring.rows_at(y);
+      row.first_row_offset = static_cast<int>(taps.begin * window.kernel.w);
+      kernels<T>().pool.max_row[window.stride.w - 1](row);
+      row.output += row.columns;
+      row.offsets += row.columns;
+      row.room -= row.columns;
+    }
+  }
+}
+
+template <class T, class Offset>
+void forward_taps(const Pool2dShape& shape, const std::vector<Taps>& columns,
+                  const ForwardTask<T, Offset>& task) {
+  const PoolWindow& window = shape.window;
+  T* output = task.output;
+  Offset* offsets = task.offsets;
+  for (Index plane = 0; plane < task.planes; ++plane) {
+    const T* input = task.input + plane * shape.input.pixels();
+    for (Index row = 0; row < shape.output.h; ++row) {
+      const Index y = row * window.stride.h - window.padding.top;
+      const Taps rows = taps_inside(shape.input.h, y, window.kernel.h, window.dilation.h);
+      for (Index column = 0; column < shape.output.w; ++column) {
+        const Index x = column * window.stride.w - window.padding.left;
+        const Taps taps = columns[static_cast<std::size_t>(column)];
+        T best = -std::numeric_limits<T>::infinity();
+        Index where = rows.begin * window.kernel.w + taps.begin;
+        for (Index i = rows.begin; i < rows.end; ++i) {
+          const T* values = input + (y + i * window.dilation.h) * shape.input.w;
+          for (Index j = taps.begin; j < taps.end; ++j) {
+            const T value = values[x + j * window.dilation.w];
+            if (value > best || value != value) {
+              best = value;
+              where = i * window.kernel.w + j;
+            }
+          }
+        }
+        *output++ = best;
+        *offsets++ = static_cast<Offset>(where);
+      }
+    }
+  }
+}
+
+// Writes each row of the image once: rows are zeroed just before the first window that needs them,
+// so that they are still in the L1 cache when gradients are added.
+template <class T, class Offset>
+void backward_plane(const Pool2dShape& shape, const T* grad_output, const Offset* offsets,
+                    T* grad_input) {
+  const PoolWindow& window = shape.window;
+  const Index h = shape.input.h, w = shape.input.w;
+  const Index span_h = window.dilation.h * (window.kernel.h - 1) + 1;
+  const std::int32_t kernel_w = static_cast<std::int32_t>(window.kernel.w);
+  T* zeroed = grad_input;
+  for (Index row = 0; row < shape.output.h; ++row) {
+    const Index top = row * window.stride.h - window.padding.top;
+    T* const needed = grad_input + std::clamp<Index>(top + span_h, 0, h) * w;
+    if (zeroed < needed) zeroed = std::fill_n(zeroed, needed - zeroed, T(0));
+    for (Index column = 0; column < shape.output.w; ++column) {
+      const std::int32_t offset = *offsets++;
+      const Index y = top + offset / kernel_w * window.dilation.h;
+      const Index x =
+          column * window.stride.w - window.padding.left + offset % kernel_w * window.dilation.w;
+      const T grad = *grad_output++;
+      if (y >= 0 && y < h && x >= 0 && x < w) grad_input[y * w + x] += grad;
+    }
+  }
+  std::fill(zeroed, grad_input + h * w, T(0));
+}
+
+}  // namespace
+
+template <class T, class Offset>
+void max_pool2d_forward(const Pool2dShape& shape, Span<const T> input, Span<T> output,
+                        Span<Offset> offsets) {
+  assert(input.size == shape.input.size() && output.size == shape.output_size());
+  assert(offsets.size == shape.output_size());
+  assert(shape.byte_offsets() == (sizeof(Offset) == 1));
+  const Index output_pixels = shape.output.h * shape.output.w;
+  const Index block = planes_per_task(shape);
+  const auto run = [&](const auto& body) {
+    parallel_blocks(shape.planes(), block, work(shape), [&](Index begin, Index end, int worker) {
+      body(ForwardTask<T, Offset>{end - begin, input.data + begin * shape.input.pixels(),
+                                  output.data + begin * output_pixels,
+                                  offsets.data + begin * output_pixels},
+           worker);
+    });
+  };
+  if constexpr (sizeof(Offset) == 1) {
+    const PoolKernels<T>& pool = kernels<T>().pool;
+    if (is_2x2(shape)) {
+      return run([&](const ForwardTask<T, Offset>& task, int) {
+        pool.max_2x2(task.planes, shape.input.h, shape.input.w, task.input, task.output,
+                     task.offsets);
+      });
+    }
+    if (fits_rows<T>(shape)) {
+      const auto first = first_column_taps(shape, kernels<T>().lanes);
+      const auto layout = RowRing<T>::layout(shape);
+      const Index tasks = (shape.planes() + block - 1) / block;
+      const WorkerScratch<T> scratch(worker_count(tasks, work(shape)), layout.slots * layout.pitch);
+      return run([&](const ForwardTask<T, Offset>& task, int worker) {
+        forward_rows(shape, first, scratch.of(worker), task);
+      });
+    }
+  }
+  const std::vector<Taps> columns = column_taps(shape);
+  run([&](const ForwardTask<T, Offset>& task, int) { forward_taps(shape, columns, task); });
+}
+
+template <class T, class Offset>
+void max_pool2d_backward(const Pool2dShape& shape, Span<const T> grad_output,
+                         Span<const Offset> offsets, Span<T> grad_input) {
+  assert(grad_input.size == shape.input.size() && grad_output.size == shape.output_size());
+  assert(offsets.size == shape.output_size());
+  const Index input_pixels = shape.input.pixels(), output_pixels = shape.output.h * shape.output.w;
+  const auto body = [&](Index begin, Index end, int) {
+    const T* grads = grad_output.data + begin * output_pixels;
+    const Offset* offset = offsets.data + begin * output_pixels;
+    T* result = grad_input.data + begin * input_pixels;
+    if constexpr (sizeof(Offset) == 1) {
+      if (is_2x2(shape)) {
+        return kernels<T>().pool.max_2x2_backward(end - begin, shape.input.h, shape.input.w, grads,
+                                                  offset, result);
+      }
+    }
+    for (Index plane = begin; plane < end; ++plane) {
+      backward_plane(shape, grads, offset, result);
+      grads += output_pixels;
+      offset += output_pixels;
+      result += input_pixels;
+    }
+  };
+  parallel_blocks(shape.planes(), planes_per_task(shape), work(shape), body);
+}
+
+#define CONVOLITE_INSTANTIATE(T, Offset)                                                      \
+  template void max_pool2d_forward(const Pool2dShape&, Span<const T>, Span<T>, Span<Offset>); \
+  template void max_pool2d_backward(const Pool2dShape&, Span<const T>, Span<const Offset>, Span<T>);
+CONVOLITE_INSTANTIATE(float, std::uint8_t)
+CONVOLITE_INSTANTIATE(float, std::int32_t)
+CONVOLITE_INSTANTIATE(double, std::uint8_t)
+CONVOLITE_INSTANTIATE(double, std::int32_t)
+#undef CONVOLITE_INSTANTIATE
+
+}  // namespace convolite
