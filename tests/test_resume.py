@@ -34,15 +34,17 @@ class Stop(BaseException):
 
 
 class StopAfter(Callback):
-    """Ends the process after so many batches in all; epochs end between them."""
+    """Saves and ends the process after so many batches in all."""
 
     runs_last = True
 
-    def __init__(self, batches: int) -> None:
+    def __init__(self, batches: int, path: Path) -> None:
         self.batches = batches
+        self.path = path
 
     def on_batch_end(self, trainer: Trainer, batch: int, logs: dict[str, float]) -> None:
         if trainer.step == self.batches:
+            trainer.save(self.path)
             raise Stop
 
 
@@ -71,7 +73,7 @@ def fit(trainer: Trainer, **options: Any) -> History:
 def interrupted(kind: str, path: Path, batches: int) -> Trainer:
     """Train, die after some batches, and come back in new objects."""
     model, optimizer, schedule = parts(kind)
-    callbacks = [EarlyStopping(patience=99), Checkpoint(path, every_batches=1), StopAfter(batches)]
+    callbacks = [EarlyStopping(patience=99), StopAfter(batches, path)]
     with pytest.raises(Stop):
         fit(Trainer(model, optimizer, scheduler=schedule, callbacks=callbacks))
     model, optimizer, schedule = parts(kind)
@@ -113,6 +115,23 @@ def test_resuming_after_an_epoch_uses_no_number_twice(tmp_path):
     trainer = Trainer.resume(tmp_path, model, optimizer, scheduler=schedule)
     assert_same_weights(train(trainer, EPOCHS), expected)
     assert trainer.history.epochs == [0, 1, 2, 3]
+
+
+def test_checkpoints_come_after_batches_epochs_and_the_end(tmp_path, monkeypatch):
+    saved: list[tuple[int, int]] = []
+    monkeypatch.setattr(Trainer, "save", lambda self, path: saved.append((self.epoch, self.batch)))
+    for checkpoint, expected in [
+        (Checkpoint(tmp_path), [(1, 0), (2, 0), (3, 0), (4, 0)]),
+        (Checkpoint(tmp_path, every_epochs=3), [(3, 0), (4, 0)]),
+        (Checkpoint(tmp_path, every_epochs=4, every_batches=3), [(e, 3) for e in range(4)]),
+    ]:
+        saved.clear()
+        model, optimizer, schedule = parts("sgd")
+        fit(Trainer(model, optimizer, scheduler=schedule, callbacks=[checkpoint]))
+        assert [place for place in saved if place != (4, 0)] == [
+            place for place in expected if place != (4, 0)
+        ]
+        assert saved[-1] == (4, 0)
 
 
 def test_callbacks_go_on_from_their_state(tmp_path):
