@@ -139,7 +139,7 @@ def _storable(name: str, value: Any) -> Array:
     array = np.asarray(array_of(value))
     if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
         raise TypeError(f"save: {name} must be an array of numbers, got {array.dtype}")
-    return array
+    return np.asarray(array, array.dtype.newbyteorder("="), order="C")
 
 
 def _check(name: str, content: bytes) -> None:

@@ -214,11 +214,13 @@ class SequentialLR(LRScheduler):
 
     def _set_rates(self) -> None:
         current = bisect_right(self.milestones, self.last_epoch)
-        begins = current > 0 and self.milestones[current - 1] == self.last_epoch
-        if begins or self.last_epoch == 0:
-            self._schedulers[current].restart()
+        scheduler = self._schedulers[current]
+        if self.last_epoch == 0:  # the schedules' constructors have moved the rates
+            scheduler.restart([group["initial_lr"] for group in self.optimizer.param_groups])
+        elif current > 0 and self.milestones[current - 1] == self.last_epoch:
+            scheduler.restart(scheduler.base_lrs)
         else:
-            self._schedulers[current].step()
+            scheduler.step()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, with that of every schedule."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from convolite._args import integer
@@ -53,9 +54,9 @@ class LRScheduler:
         self._set_rates()
         self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
 
-    def restart(self) -> None:
-        """Go back to epoch 0, whatever the rates are now."""
-        for group, base_lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+    def restart(self, base_lrs: Sequence[float]) -> None:
+        """Go back to epoch 0 from base rates, whatever the rates are now."""
+        for group, base_lr in zip(self.optimizer.param_groups, base_lrs, strict=True):
             group["lr"] = base_lr
         self.last_epoch = -1
         self.step()
