@@ -163,10 +163,10 @@ def convolution_tile() -> None:
     side, columns = 20, LANES * VECTORS
     band_x, band_y = 20, 122
     figure.text(band_x, 84, "input, one channel c,", 13, "start", bold=True)
-    figure.text(band_x, 102, "zeros around it", 13, "start")
+    figure.text(band_x, 102, "zeros at its sides", 13, "start")
     for i in range(5):
         for j in range(TILE_ROWS + 2):
-            border = i == 0 or j in (0, TILE_ROWS + 1)
+            border = j in (0, TILE_ROWS + 1)
             fill = GREY_PALE if border else BLUE_PALE
             figure.box(band_x + j * side, band_y + i * side, side, side, fill, dashed=border)
     tap_row, tap_column = 1, 2
