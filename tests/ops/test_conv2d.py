@@ -82,7 +82,7 @@ def test_integers_give_exactly_the_reference(case, name: str, dtype, isa: str, r
 @pytest.mark.parametrize("name", CORE)
 @pytest.mark.parametrize("case", case_parameters("conv2d"))
 def test_normal_numbers_err_by_rounding_only(case, name: str, dtype, isa: str, rng) -> None:
-    problem = make_problem(normals, rng, case, dtype)
+    problem = make_problem(normals, rng, case, dtype, largest_batch=2)
     scale = REFERENCE[name](with_arrays(problem, lambda _, array: np.abs(array)))
     assert_close(CORE[name](problem), REFERENCE[name](problem), scale)
 
@@ -122,7 +122,7 @@ def test_any_geometry_gives_exactly_the_reference(isa: str, case, dtype, seed: i
 
 
 @pytest.mark.parametrize("activation", ["relu", "relu6"])
-@pytest.mark.parametrize("case", case_parameters("conv2d"))
+@pytest.mark.parametrize("case", case_parameters("conv2d")[::3])
 def test_activation_is_applied_last(case, activation: str, isa: str, rng) -> None:
     problem = make_problem(integers, rng, case, np.float32)
     for bias in (problem.bias, None):
