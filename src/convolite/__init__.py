@@ -1,7 +1,7 @@
 """convolite: convolutional networks on CPUs, trained and run from a small C++ core.
 
-Only names live here. The submodules (`functional`, `nn`, `optim`, `data`, `train`, `models`,
-`reference`, ...) are loaded when they are first used.
+Only names live here. The submodules (`nn`, `optim`, `data`, `train`, `models`, `reference`, ...)
+and what needs them are loaded when they are first used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from convolite.config import (
 )
 from convolite.document import batch_normalization, conv2d, max_pooling
 from convolite.errors import FormatError
-from convolite.io import load, save
 from convolite.random import manual_seed
 from convolite.tensor import Tensor, from_dlpack, tensor
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from convolite import reference as reference
     from convolite import train as train
     from convolite.explanation import explain
+    from convolite.io import load, save
 
 __version__: str = _core.config()["version"]
 
@@ -62,15 +62,16 @@ __all__ = [
 _SUBMODULES = frozenset(
     ["cli", "data", "functional", "models", "nn", "optim", "reference", "train"]
 )
+_HOMES = {"explain": "explanation", "load": "io", "save": "io"}  # functions loaded on first use
 
 
 def __getattr__(name: str) -> Any:
-    if name == "explain":
-        return import_module("convolite.explanation").explain
+    if name in _HOMES:
+        return getattr(import_module(f"convolite.{_HOMES[name]}"), name)
     if name in _SUBMODULES:
         return import_module(f"convolite.{name}")
     raise AttributeError(f"module 'convolite' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES})
+    return sorted({*globals(), *_SUBMODULES, *_HOMES})

@@ -16,14 +16,13 @@ from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from convolite import _core
 
 if TYPE_CHECKING:
     from convolite.tensor import Tensor
 
-Array = npt.NDArray[Any]
+Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 
 
 class Differentiable:

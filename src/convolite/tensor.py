@@ -12,7 +12,6 @@ from operator import index as exact_integer
 from typing import Any, SupportsIndex
 
 import numpy as np
-import numpy.typing as npt
 
 from convolite import operators, reductions
 from convolite.autograd import Array, Context, Differentiable, Function, run_backward
@@ -357,7 +356,7 @@ class Tensor(Differentiable):
 
     __hash__ = object.__hash__
 
-    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> Array:
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy:
             return np.array(self._data, dtype=dtype)
         if copy is False and dtype is not None and np.dtype(dtype) != self.dtype:

@@ -164,8 +164,9 @@ class Dropout(Function):
 
 
 def _masked(array: Array, kept: Array, scale: Any) -> Array:
-    blanked = np.where(kept, array, array.dtype.type(0))
-    return np.multiply(blanked, scale, out=blanked)
+    blanked: Array = np.where(kept, array, array.dtype.type(0))
+    blanked *= scale
+    return blanked
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import inf, isfinite
+from math import inf, isfinite, sqrt
 from typing import Any
 
 import numpy as np
@@ -89,7 +89,7 @@ def _norm_of(gradient: Array, power: float) -> float:
         return 0.0
     if power == 2.0:
         squares = _core.binary("multiply", gradient, gradient)
-        return float(_core.reduce("sum", squares, None, False)) ** 0.5
+        return sqrt(_core.reduce("sum", squares, None, False))
     return _norm(np.abs(gradient).ravel(), power)
 
 
