@@ -104,7 +104,7 @@ CONVOLITE_INLINE bool is_clamped(const NormArguments<T>& arguments) {
   return arguments.low == arguments.low || arguments.high == arguments.high;  // a bound is not NaN
 }
 
-template <class T, bool PerElement, bool Training>
+template <class T, bool Training, bool PerElement>
 void gradient(std::ptrdiff_t count, const T* grad_output, const T* input,
               const NormArguments<T>& arguments, T* grad_input) {
   if (is_clamped(arguments)) {

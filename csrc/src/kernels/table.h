@@ -13,11 +13,10 @@ namespace convolite {
 // The micro-kernel: C[m][j] (+)= sum_k A[m][k] * B[k][j], then the epilogue, for a tile of `rows` x
 // (`vectors` x lanes) elements held in registers.
 //
-//   A[m][k] = a[a_rows[m] + a_cols[k]]          read in place: packed panels, padded images and
-//   plain
-//                                               or transposed matrices are all the same call
-//   B[k][j] = b[k * vectors * lanes + j]        packed, aligned to a vector, zero-padded to full
-//   vectors C[m][j] = c[c_rows[m] + j], j < columns     only `columns` of them are touched
+//   A[m][k] = a[a_rows[m] + a_cols[k]]        read in place: packed panels, padded images and
+//                                             plain or transposed matrices are the same call
+//   B[k][j] = b[k * vectors * lanes + j]      packed, aligned, zero-padded to whole vectors
+//   C[m][j] = c[c_rows[m] + j], j < columns   only `columns` of them are touched
 //
 // Epilogue, in this order: add C's old value (accumulate), add bias[j] (if not null; `columns`
 // values), clamp to [low, high] (if clamp; NaN passes through).
@@ -155,12 +154,13 @@ struct OptimizerKernels {
   Adam adam, adam_decoupled;
 };
 
-// Pooling. Planes are consecutive. A kernel may read and write whole vectors past the end of a row as
-// long as they stay inside the run of planes (or rows: `room`, `input_end`) that it was given.
+// Pooling. Planes are consecutive. A kernel may read and write whole vectors past the end of a row
+// as long as they stay inside the run of planes (or rows: `room`, `input_end`) that it was given.
 template <class T>
 struct MaxRowArguments {
-  const T* const* rows;  // (kernel_h); null where a row is outside the image. From rows[i] on, whole
-                         // vectors are readable for every tap of every column; outside it is -inf
+  const T* const*
+      rows;  // (kernel_h); null where a row is outside the image. From rows[i] on, whole
+             // vectors are readable for every tap of every column; outside it is -inf
   std::ptrdiff_t kernel_h, kernel_w, dilation;
   std::ptrdiff_t columns;
   const std::uint8_t* first;  // (columns, whole vectors): the first tap of each that is inside
@@ -187,7 +187,8 @@ struct PoolKernels {
   void (*max_2x2_backward)(std::ptrdiff_t planes, std::ptrdiff_t h, std::ptrdiff_t w,
                            const T* grad_output, const std::uint8_t* offsets, T* grad_input);
   void (*max_row[2])(const MaxRowArguments<T>&);  // horizontal stride 1, 2
-  // sums[x] = input[x] + input[width + x] + ... over `rows` >= 1 rows; sums has a vector's extra room.
+  // sums[x] = input[x] + input[width + x] + ... over `rows` >= 1 rows; sums has a vector's extra
+  // room.
   void (*add_rows)(std::ptrdiff_t rows, std::ptrdiff_t width, const T* input, const T* input_end,
                    T* sums);
   // output[i] = sum of sums[x] over segment i / (row_divisor * divisor[i])
@@ -198,8 +199,8 @@ struct PoolKernels {
   void (*add_row)(std::ptrdiff_t width, const T* addend, T* sums);  // sums += addend
 };
 
-// Batch normalisation. Runs are contiguous. Coefficients are one value for a whole run of one channel
-// (count >= lanes), or, in the per-element forms, one for each element.
+// Batch normalisation. Runs are contiguous. Coefficients are one value for a whole run of one
+// channel (count >= lanes), or, in the per-element forms, one for each element.
 //   forward   output = clamp(y), y = (input - mean) * scale + shift
 //   backward  g = grad_output where low < y < high, else 0
 //             grad_input = g * factor [+ (input - mean) * slope + constant, when training]
@@ -228,8 +229,8 @@ struct NormKernels {
                         const NormArguments<T>&, double* sums);
   Forward normalise[2];     // [per element]
   Backward gradient[2][2];  // [training][per element]
-  // The same two pairs of sums for each of `columns` over `rows` rows, overwritten: sums (2, columns).
-  // Sums run in T: keep the rows few.
+  // The same two pairs of sums for each of `columns` over `rows` rows, overwritten: sums (2,
+  // columns). Sums run in T: keep the rows few.
   void (*column_moments)(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t stride,
                          const T* input, const T* centre, double* sums);
   void (*column_gradient_sums)(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t stride,

@@ -9,11 +9,16 @@
 #include <limits>
 #include <vector>
 
+#include "ops/pool2d/row_ring.h"
+#include "ops/pool2d/taps.h"
 #include "runtime/buffer.h"
 #include "runtime/isa.h"
 #include "runtime/threads.h"
 
 namespace convolite {
+
+using namespace pool2d;
+
 namespace {
 
 constexpr Index kTaskPixels = 1 << 14;  // input pixels of one task: 64 KB of floats
@@ -34,27 +39,6 @@ bool is_2x2(const Pool2dShape& shape) {
          window.padding.top == 0 && window.padding.left == 0;
 }
 
-// Taps of one window along one axis that hit the image: those of [begin, end).
-struct Taps {
-  Index begin, end;
-};
-
-Taps taps_inside(Index size, Index start, Index kernel, Index dilation) {
-  const Index begin = start < 0 ? (-start + dilation - 1) / dilation : 0;
-  const Index end = start < size ? std::min(kernel, (size - 1 - start) / dilation + 1) : 0;
-  return begin < end ? Taps{begin, end} : Taps{0, 0};
-}
-
-std::vector<Taps> column_taps(const Pool2dShape& shape) {
-  const PoolWindow& window = shape.window;
-  std::vector<Taps> taps;
-  for (Index column = 0; column < shape.output.w; ++column) {
-    taps.push_back(taps_inside(shape.input.w, column * window.stride.w - window.padding.left,
-                               window.kernel.w, window.dilation.w));
-  }
-  return taps;
-}
-
 // A run of planes that one task owns: everything it reads and writes.
 template <class T, class Offset>
 struct ForwardTask {
@@ -64,83 +48,24 @@ struct ForwardTask {
   Offset* offsets;
 };
 
-// The rows that the current windows cover, copied between columns of padding: row y is in slot
-// y % slots, because a window never needs two rows that are `slots` apart.
+// Windows of at most 256 taps with stride 1 or 2, each with a pixel to start from.
 template <class T>
-class RowRing {
- public:
-  // Sizes of the padded copies; `roomy` is false if padding would dwarf the image.
-  struct Layout {
-    Index slots, pitch;
-    bool roomy;
-  };
-
-  static Layout layout(const Pool2dShape& shape) {
-    const PoolWindow& window = shape.window;
-    const Index lanes = kernels<T>().lanes;
-    const Index span_h = window.dilation.h * (window.kernel.h - 1) + 1;
-    const Index span_w = window.dilation.w * (window.kernel.w - 1) + 1;
-    // Whole vectors of columns are computed, and each reads up to two vectors for each tap.
-    const Index read = (shape.output.w - 1) * window.stride.w + span_w + 4 * lanes;
-    const Index pitch = std::max(window.padding.left + shape.input.w, read);
-    return {std::min(span_h, shape.input.h), pitch, pitch <= 4 * (shape.input.w + 64)};
-  }
-
-  RowRing(const Pool2dShape& shape, const Layout& layout, T* memory)
-      : shape_(shape), layout_(layout), memory_(memory), rows_(shape.window.kernel.h) {
-    std::fill(memory, memory + layout.slots * layout.pitch, -std::numeric_limits<T>::infinity());
-  }
-
-  void start_plane(const T* input) {
-    input_ = input;
-    next_ = 0;
-  }
-
-  // The kernel's rows at output row `row`, null where they are outside the image.
-  const T* const* rows_at(Index row) {
-    const PoolWindow& window = shape_.window;
-    for (Index i = 0; i < window.kernel.h; ++i) {
-      const Index y = row * window.stride.h - window.padding.top + i * window.dilation.h;
-      const bool inside = y >= 0 && y < shape_.input.h;
-      rows_[static_cast<std::size_t>(i)] = inside ? slot(y) : nullptr;
-      for (; inside && next_ <= y; ++next_) copy(next_);
-    }
-    return rows_.data();
-  }
-
- private:
-  T* slot(Index y) const { return memory_ + y % layout_.slots * layout_.pitch; }
-
-  void copy(Index y) const {
-    const T* row = input_ + y * shape_.input.w;
-    std::copy(row, row + shape_.input.w, slot(y) + shape_.window.padding.left);
-  }
-
-  const Pool2dShape& shape_;
-  Layout layout_;
-  T* memory_;                   // (slots, pitch), -infinity around the rows
-  std::vector<const T*> rows_;  // (kernel.h)
-  const T* input_ = nullptr;    // (h, w)
-  Index next_ = 0;              // rows below it have been copied
-};
-
-// Windows of at most 256 taps with stride 1 or 2.
-template <class T>
-bool fits_rows(const Pool2dShape& shape) {
-  return shape.byte_offsets() && shape.window.stride.w <= 2 && RowRing<T>::layout(shape).roomy;
+bool fits_rows(const Pool2dShape& shape, const WindowTaps& taps) {
+  return shape.byte_offsets() && shape.window.stride.w <= 2 && RowRing<T>::layout(shape).roomy &&
+         taps.always_hit();
 }
 
 // For each column of output the first tap inside the image, readable in whole vectors.
-std::vector<std::uint8_t> first_column_taps(const Pool2dShape& shape, Index lanes) {
+std::vector<std::uint8_t> first_column_taps(const WindowTaps& taps, Index lanes) {
   std::vector<std::uint8_t> first;
-  for (const Taps& taps : column_taps(shape))
-    first.push_back(static_cast<std::uint8_t>(taps.begin));
+  for (const Taps& column : taps.columns) first.push_back(static_cast<std::uint8_t>(column.begin));
   first.resize(first.size() + static_cast<std::size_t>(lanes));
   return first;
 }
 
 template <class T>
-void forward_rows(const Pool2dShape& shape, const std::vector<std::uint8_t>& first, T* scratch,
+void forward_rows(const Pool2dShape& shape, const std::vector<Taps>& row_taps,
+                  const std::vector<std::uint8_t>& first, T* scratch,
                   const ForwardTask<T, std::uint8_t>& task) {
   const PoolWindow& window = shape.window;
   RowRing<T> ring(shape, RowRing<T>::layout(shape), scratch);
@@ -156,8 +81,7 @@ void forward_rows(const Pool2dShape& shape, const std::vector<std::uint8_t>& fir
   for (Index plane = 0; plane < task.planes; ++plane) {
     ring.start_plane(task.input + plane * shape.input.pixels());
     for (Index y = 0; y < shape.output.h; ++y) {
-      const Taps taps = taps_inside(shape.input.h, y * window.stride.h - window.padding.top,
-                                    window.kernel.h, window.dilation.h);
+      const Taps taps = row_taps[static_cast<std::size_t>(y)];
       row.rows = ring.rows_at(y);
       row.first_row_offset = static_cast<int>(taps.begin * window.kernel.w);
       kernels<T>().pool.max_row[window.stride.w - 1](row);
@@ -169,7 +93,7 @@ void forward_rows(const Pool2dShape& shape, const std::vector<std::uint8_t>& fir
 }
 
 template <class T, class Offset>
-void forward_taps(const Pool2dShape& shape, const std::vector<Taps>& columns,
+void forward_taps(const Pool2dShape& shape, const WindowTaps& window_taps,
                   const ForwardTask<T, Offset>& task) {
   const PoolWindow& window = shape.window;
   T* output = task.output;
@@ -178,12 +102,13 @@ void forward_taps(const Pool2dShape& shape, const std::vector<Taps>& columns,
     const T* input = task.input + plane * shape.input.pixels();
     for (Index row = 0; row < shape.output.h; ++row) {
       const Index y = row * window.stride.h - window.padding.top;
-      const Taps rows = taps_inside(shape.input.h, y, window.kernel.h, window.dilation.h);
+      const Taps rows = window_taps.rows[static_cast<std::size_t>(row)];
       for (Index column = 0; column < shape.output.w; ++column) {
         const Index x = column * window.stride.w - window.padding.left;
-        const Taps taps = columns[static_cast<std::size_t>(column)];
+        const Taps taps = window_taps.columns[static_cast<std::size_t>(column)];
+        const bool hits = rows.end != 0 && taps.end != 0;
         T best = -std::numeric_limits<T>::infinity();
-        Index where = rows.begin * window.kernel.w + taps.begin;
+        Index where = hits ? rows.begin * window.kernel.w + taps.begin : 0;
         for (Index i = rows.begin; i < rows.end; ++i) {
           const T* values = input + (y + i * window.dilation.h) * shape.input.w;
           for (Index j = taps.begin; j < taps.end; ++j) {
@@ -246,25 +171,26 @@ void max_pool2d_forward(const Pool2dShape& shape, Span<const T> input, Span<T> o
     });
   };
   if constexpr (sizeof(Offset) == 1) {
-    const PoolKernels<T>& pool = kernels<T>().pool;
     if (is_2x2(shape)) {
       return run([&](const ForwardTask<T, Offset>& task, int) {
-        pool.max_2x2(task.planes, shape.input.h, shape.input.w, task.input, task.output,
-                     task.offsets);
+        kernels<T>().pool.max_2x2(task.planes, shape.input.h, shape.input.w, task.input,
+                                  task.output, task.offsets);
       });
     }
-    if (fits_rows<T>(shape)) {
-      const auto first = first_column_taps(shape, kernels<T>().lanes);
+  }
+  const WindowTaps taps(shape);
+  if constexpr (sizeof(Offset) == 1) {
+    if (fits_rows<T>(shape, taps)) {
+      const auto first = first_column_taps(taps, kernels<T>().lanes);
       const auto layout = RowRing<T>::layout(shape);
       const Index tasks = (shape.planes() + block - 1) / block;
       const WorkerScratch<T> scratch(worker_count(tasks, work(shape)), layout.slots * layout.pitch);
       return run([&](const ForwardTask<T, Offset>& task, int worker) {
-        forward_rows(shape, first, scratch.of(worker), task);
+        forward_rows(shape, taps.rows, first, scratch.of(worker), task);
       });
     }
   }
-  const std::vector<Taps> columns = column_taps(shape);
-  run([&](const ForwardTask<T, Offset>& task, int) { forward_taps(shape, columns, task); });
+  run([&](const ForwardTask<T, Offset>& task, int) { forward_taps(shape, taps, task); });
 }
 
 template <class T, class Offset>
