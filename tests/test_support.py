@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from support.arrays import awkward_layouts, distinct, integers
-from support.compare import assert_close, assert_exact, assert_same_bits
+from support.compare import assert_close, assert_exact, assert_same_bits, assert_units
 from support.gradcheck import assert_gradients
 
 
@@ -48,6 +48,22 @@ def test_close_comparison_refuses_misplaced_special_values(actual: float, expect
 def test_close_comparison_accepts_special_values_in_place() -> None:
     special = np.array([np.nan, np.inf, -np.inf])
     assert_close(special, special, scale=1.0)
+
+
+@pytest.mark.parametrize("expected", [1.0, 1e-40, -3e38])
+def test_units_are_distances_between_neighbours(expected: float) -> None:
+    expected = float(np.float32(expected))
+    neighbour = np.nextafter(np.float32(expected), np.float32(0))
+    assert_units(np.array([neighbour]), np.array([expected]), units=1.0)
+    with pytest.raises(AssertionError, match=r"off by more than 0\.4 units"):
+        assert_units(np.array([neighbour]), np.array([expected]), units=0.4)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -np.inf, 3e38])
+def test_units_refuse_misplaced_special_values(wrong: float) -> None:
+    assert_units(np.array([np.inf], np.float32), np.array([1e39]), units=1.0)
+    with pytest.raises(AssertionError, match="the worst at"):
+        assert_units(np.array([wrong], np.float32), np.array([1e39]), units=1e9)
 
 
 def test_same_bits_sees_the_sign_of_zero() -> None:

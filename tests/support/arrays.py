@@ -41,6 +41,16 @@ def distinct(
     return rng.permutation(values).reshape(shape).astype(dtype)
 
 
+def floats_of_every_size() -> Array:
+    """About half a million float32: every 8191st bit pattern, so all exponents of both signs.
+
+    Denormal numbers, infinities and NaN are among them.
+    """
+    patterns = np.arange(0, 2**32, 8191, dtype=np.uint64).astype(np.uint32)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0], np.float32)
+    return np.concatenate([patterns.view(np.float32), special])
+
+
 def awkward_layouts(array: Array) -> Iterator[tuple[str, Array]]:
     """Yields (name, copy) pairs: the values of `array` in memory layouts a user may hand in."""
     array = np.asarray(array)

@@ -1,4 +1,4 @@
-"""The two comparisons of the test suite, and the only place where a tolerance is written.
+"""The comparisons of the test suite, and the only place where a tolerance is written.
 
 Exact comparison is for integer data, whose float sums carry no rounding; the close one bounds the
 rounding of a sum by the sum of absolute values.  No test brings an `atol` of its own.
@@ -61,6 +61,27 @@ def assert_close(
             f"{(~good).sum()} of {good.size} elements are too far off, the worst at {index}: "
             f"{actual[index]!r} instead of {expected[index]!r}, "
             f"error {abs(error[index]):.3g} > bound {bound[index]:.3g} (shape = {actual.shape})"
+        )
+
+
+def assert_units(actual: ArrayLike, expected: ArrayLike, units: float) -> None:
+    """Every element is within `units` units in the last place of `expected`, which is wider.
+
+    The unit is the distance between neighbours in the dtype of `actual`, also where they are
+    denormal.  NaN, and infinities that `expected` holds after rounding, must stand in place.
+    """
+    actual, expected = np.asarray(actual), np.asarray(expected, dtype=np.float64)
+    _assert_same_shape(actual, expected)
+    with np.errstate(over="ignore", invalid="ignore"):
+        rounded = expected.astype(actual.dtype)
+        error = np.abs(actual.astype(np.float64) - expected) / np.spacing(np.abs(rounded))
+    same_special = (actual == rounded) | (np.isnan(actual) & np.isnan(rounded))
+    good = np.where(np.isfinite(rounded) & np.isfinite(actual), error <= units, same_special)
+    if not good.all():
+        index = _worst(np.where(good, -1.0, np.nan_to_num(error, nan=np.inf)))
+        raise AssertionError(
+            f"{(~good).sum()} of {good.size} elements are off by more than {units} units, "
+            f"the worst at {index}: {actual[index]!r} instead of {expected[index]!r}"
         )
 
 

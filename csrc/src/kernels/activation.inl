@@ -56,23 +56,23 @@ struct GeluTanh {
   static constexpr T kScale = static_cast<T>(2 * 0.79788456080286535588);  // 2 sqrt(2 / pi)
   static constexpr T kCubic = static_cast<T>(0.044715);
 
-  CONVOLITE_INLINE static Vec<T> gate(Vec<T> x) {
+  CONVOLITE_INLINE static Logistic<T> gate(Vec<T> x) {
     return logistic<T>(kScale * (x + kCubic * x * x * x));
   }
-  CONVOLITE_INLINE static Vec<T> forward(Vec<T> x, Vec<T>) { return x * gate(x); }
+  CONVOLITE_INLINE static Vec<T> forward(Vec<T> x, Vec<T>) { return x * gate(x).value; }
   CONVOLITE_INLINE static Vec<T> backward(Vec<T> grad, Vec<T> x, Vec<T>) {
-    const Vec<T> s = gate(x);
+    const Logistic<T> s = gate(x);
     const Vec<T> slope = kScale * (T(1) + 3 * kCubic * x * x);
-    return grad * (s + x * s * (T(1) - s) * slope);
+    return grad * (s.value + x * s.value * s.rest * slope);
   }
 };
 
 template <class T>
 struct Silu {  // x logistic(x)
-  CONVOLITE_INLINE static Vec<T> forward(Vec<T> x, Vec<T>) { return x * logistic<T>(x); }
+  CONVOLITE_INLINE static Vec<T> forward(Vec<T> x, Vec<T>) { return x * logistic<T>(x).value; }
   CONVOLITE_INLINE static Vec<T> backward(Vec<T> grad, Vec<T> x, Vec<T>) {
-    const Vec<T> s = logistic<T>(x);
-    return grad * s * (T(1) + x * (T(1) - s));
+    const Logistic<T> s = logistic<T>(x);
+    return grad * s.value * (T(1) + x * s.rest);
   }
 };
 
@@ -99,7 +99,7 @@ struct Hardswish {  // x relu6(x + 3) / 6
 
 template <class T>
 struct Sigmoid {
-  CONVOLITE_INLINE static Vec<T> forward(Vec<T> x, Vec<T>) { return logistic<T>(x); }
+  CONVOLITE_INLINE static Vec<T> forward(Vec<T> x, Vec<T>) { return logistic<T>(x).value; }
   CONVOLITE_INLINE static Vec<T> backward(Vec<T> grad, Vec<T> output, Vec<T>) {
     return grad * (T(1) - output) * output;
   }

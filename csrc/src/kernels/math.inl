@@ -130,11 +130,18 @@ CONVOLITE_INLINE Vec<double> hyperbolic_tangent(Vec<double> x) {
   return each_lane<double>(x, [](double lane) { return __builtin_tanh(lane); });
 }
 
-// 1 / (1 + e^-x), within 3 units in the last place: e^-|x| cannot overflow.
+// value = 1 / (1 + e^-x) and rest = 1 - value, both within 3 units in the last place (4 where they
+// are denormal): e^-|x| cannot overflow, and nothing cancels.
 template <class T>
-CONVOLITE_INLINE Vec<T> logistic(Vec<T> x) {
+struct Logistic {
+  Vec<T> value, rest;
+};
+
+template <class T>
+CONVOLITE_INLINE Logistic<T> logistic(Vec<T> x) {
   const Vec<T> small = exponential(-absolute<T>(x));
-  return (x >= T(0) ? broadcast(T(1)) : small) / (T(1) + small);
+  const Vec<T> near_1 = T(1) / (T(1) + small), near_0 = small / (T(1) + small);
+  return {x >= T(0) ? near_1 : near_0, x >= T(0) ? near_0 : near_1};
 }
 
 // Distribution function (the integral of the density up to x) and density of the normal
