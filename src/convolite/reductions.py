@@ -26,7 +26,7 @@ class Sum(Function):
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        return np.broadcast_to(_with_axes(grad_output, ctx.shape, ctx.axes), ctx.shape), None, None
+        return _spread(grad_output, ctx.shape, ctx.axes), None, None
 
 
 class Mean(Function):
@@ -40,8 +40,8 @@ class Mean(Function):
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
         count = prod(ctx.shape[axis] for axis in ctx.axes)
-        share = _with_axes(grad_output / grad_output.dtype.type(count or 1), ctx.shape, ctx.axes)
-        return np.broadcast_to(share, ctx.shape), None, None
+        share = np.asarray(grad_output / grad_output.dtype.type(count or 1))
+        return _spread(share, ctx.shape, ctx.axes), None, None
 
 
 class Extremum(Function):
@@ -69,6 +69,13 @@ class Extremum(Function):
 def _with_axes(reduced: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
     """`reduced` with the axes that a reduction of `shape` dropped, as axes of length 1."""
     return reduced.reshape([1 if i in axes else size for i, size in enumerate(shape)])
+
+
+def _spread(reduced: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
+    """An array of `shape` that repeats `reduced` along the axes that a reduction dropped."""
+    spread = _core.empty(shape, reduced.dtype)
+    spread[...] = _with_axes(reduced, shape, axes) if reduced.ndim else reduced
+    return spread
 
 
 class Reshape(Function):

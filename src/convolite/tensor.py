@@ -177,7 +177,8 @@ class Tensor(Differentiable):
                     "backward: grad must be given for a tensor with more than one element "
                     f"(shape = {self.shape})"
                 )
-            gradient = np.ones_like(self._data)
+            gradient = np.empty_like(self._data)
+            gradient.fill(1.0)
         else:
             gradient = np.asarray(grad, dtype=self.dtype)
             if gradient.shape != self.shape:
