@@ -217,6 +217,10 @@ def test_zero_grad_clears_gradients(rng):
     parameters = make_parameters(rng)
     optimizer = optim.SGD(parameters, 0.1)
     set_gradients(parameters, rng)
+    gradient = parameters[0].grad
+    optimizer.zero_grad(set_to_none=False)
+    assert parameters[0].grad is gradient
+    assert not gradient.numpy().any()
     optimizer.zero_grad()
     assert all(parameter.grad is None for parameter in parameters)
 

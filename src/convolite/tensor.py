@@ -1,7 +1,7 @@
 """Tensor: a numpy array that knows how it was computed.
 
-The operators' gradients are in operators.py and the walk that uses them in autograd.py; this
-file only gives them names and checks how they are called.
+Its operators (+, @, <, ...) are in arithmetic.py, the gradients in operators.py and reductions.py,
+and the walk that uses them in autograd.py.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from convolite import operators, reductions
-from convolite.autograd import Array, Context, Differentiable, Function, run_backward
-from convolite.interop import array_of, as_array, plain_index, without_tensors
+from convolite.arithmetic import Arithmetic
+from convolite.autograd import Array, Context, Function, run_backward
+from convolite.interop import as_array, plain_index, without_tensors
 
 
-class Tensor(Differentiable):
+class Tensor(Arithmetic):
     """An array of numbers with a gradient.
 
     Parameters
@@ -37,7 +38,6 @@ class Tensor(Differentiable):
     """
 
     __slots__ = ()
-    __array_priority__ = 1000.0  # an ndarray on the left leaves the operator to Tensor
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         self._data = data if type(data) is np.ndarray else as_array(data)
@@ -109,6 +109,13 @@ class Tensor(Differentiable):
         if gradient.shape != self.shape:
             raise ValueError(f"grad: must have shape {self.shape}, got {gradient.shape}")
         self._grad = gradient
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradient, or fill it with zeros in place."""
+        if set_to_none or self._grad is None:
+            self._grad = None
+        else:
+            self._grad._data[...] = 0.0
 
     def numpy(self) -> Array:
         """Return the elements as an ndarray that shares memory with the tensor."""
@@ -186,53 +193,6 @@ class Tensor(Differentiable):
                     f"backward: grad must have shape {self.shape}, got {gradient.shape}"
                 )
         run_backward(self, gradient, retain_graph)
-
-    def __add__(self, other: Any) -> Tensor:
-        return operators.Add.apply(*operators.operands(self, other))
-
-    def __radd__(self, other: Any) -> Tensor:
-        return operators.Add.apply(*operators.operands(other, self))
-
-    def __sub__(self, other: Any) -> Tensor:
-        return operators.Subtract.apply(*operators.operands(self, other))
-
-    def __rsub__(self, other: Any) -> Tensor:
-        return operators.Subtract.apply(*operators.operands(other, self))
-
-    def __mul__(self, other: Any) -> Tensor:
-        return operators.Multiply.apply(*operators.operands(self, other))
-
-    def __rmul__(self, other: Any) -> Tensor:
-        return operators.Multiply.apply(*operators.operands(other, self))
-
-    def __truediv__(self, other: Any) -> Tensor:
-        return operators.Divide.apply(*operators.operands(self, other))
-
-    def __rtruediv__(self, other: Any) -> Tensor:
-        return operators.Divide.apply(*operators.operands(other, self))
-
-    def __pow__(self, other: Any) -> Tensor:
-        return operators.Power.apply(*operators.operands(self, other))
-
-    def __rpow__(self, other: Any) -> Tensor:
-        return operators.Power.apply(*operators.operands(other, self))
-
-    def __matmul__(self, other: Any) -> Tensor:
-        return operators.MatrixMultiply.apply(*operators.matrices(self, other))
-
-    def __rmatmul__(self, other: Any) -> Tensor:
-        return operators.MatrixMultiply.apply(*operators.matrices(other, self))
-
-    def __neg__(self) -> Tensor:
-        return operators.Negative.apply(self)
-
-    def exp(self) -> Tensor:
-        """Return e to the power of every element."""
-        return operators.Exponential.apply(self)
-
-    def log(self) -> Tensor:
-        """Return the natural logarithm of every element."""
-        return operators.Logarithm.apply(self)
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """Return the sum over an axis, a tuple of axes, or all of them (None)."""
@@ -336,26 +296,6 @@ class Tensor(Differentiable):
 
     def __int__(self) -> int:
         return int(self.item())
-
-    def __eq__(self, other: object) -> Any:
-        return self._data == array_of(other)
-
-    def __ne__(self, other: object) -> Any:
-        return self._data != array_of(other)
-
-    def __lt__(self, other: Any) -> Any:
-        return self._data < array_of(other)
-
-    def __le__(self, other: Any) -> Any:
-        return self._data <= array_of(other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self._data > array_of(other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self._data >= array_of(other)
-
-    __hash__ = object.__hash__
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy:

@@ -135,10 +135,10 @@ class Module:
         """Set inference mode here and below."""
         return self.train(False)
 
-    def zero_grad(self) -> None:
-        """Clear the gradient of every parameter."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradient of every parameter, or fill it with zeros in place."""
         for parameter in self.parameters():
-            parameter.grad = None
+            parameter.zero_grad(set_to_none)
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
         """Set whether the parameters are trained."""

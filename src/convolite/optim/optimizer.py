@@ -79,11 +79,11 @@ class Optimizer:
             parameters.append(parameter)
         self.param_groups.append({"params": parameters, **merged})
 
-    def zero_grad(self) -> None:
-        """Clear the gradient of every parameter."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Clear the gradient of every parameter, or fill it with zeros in place."""
         for group in self.param_groups:
             for parameter in group["params"]:
-                parameter.grad = None
+                parameter.zero_grad(set_to_none)
 
     def step(self) -> None:
         """Change every parameter that has a gradient, once."""

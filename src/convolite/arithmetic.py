@@ -1,0 +1,89 @@
+"""Arithmetic: the operators of Tensor. Their gradients are in operators.py.
+
+Comparisons are not differentiable and give arrays.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from convolite import operators
+from convolite.autograd import Differentiable
+from convolite.interop import array_of
+
+if TYPE_CHECKING:
+    from convolite.tensor import Tensor
+
+
+class Arithmetic(Differentiable):
+    """What makes ``a + b``, ``a @ b``, ``a < b`` and the like work on tensors."""
+
+    __slots__ = ()
+    __array_priority__ = 1000.0  # an ndarray on the left leaves the operator to the tensor
+
+    def __add__(self, other: Any) -> Tensor:
+        return operators.Add.apply(*operators.operands(self, other))
+
+    def __radd__(self, other: Any) -> Tensor:
+        return operators.Add.apply(*operators.operands(other, self))
+
+    def __sub__(self, other: Any) -> Tensor:
+        return operators.Subtract.apply(*operators.operands(self, other))
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return operators.Subtract.apply(*operators.operands(other, self))
+
+    def __mul__(self, other: Any) -> Tensor:
+        return operators.Multiply.apply(*operators.operands(self, other))
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return operators.Multiply.apply(*operators.operands(other, self))
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return operators.Divide.apply(*operators.operands(self, other))
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return operators.Divide.apply(*operators.operands(other, self))
+
+    def __pow__(self, other: Any) -> Tensor:
+        return operators.Power.apply(*operators.operands(self, other))
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return operators.Power.apply(*operators.operands(other, self))
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return operators.MatrixMultiply.apply(*operators.matrices(self, other))
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return operators.MatrixMultiply.apply(*operators.matrices(other, self))
+
+    def __neg__(self) -> Tensor:
+        return operators.Negative.apply(self)
+
+    def exp(self) -> Tensor:
+        """Return e to the power of every element."""
+        return operators.Exponential.apply(self)
+
+    def log(self) -> Tensor:
+        """Return the natural logarithm of every element."""
+        return operators.Logarithm.apply(self)
+
+    def __eq__(self, other: object) -> Any:
+        return self._data == array_of(other)
+
+    def __ne__(self, other: object) -> Any:
+        return self._data != array_of(other)
+
+    def __lt__(self, other: Any) -> Any:
+        return self._data < array_of(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self._data <= array_of(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self._data > array_of(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self._data >= array_of(other)
+
+    __hash__ = object.__hash__
