@@ -80,7 +80,12 @@ template <class T>
 class OptionalInput {
  public:
   OptionalInput(const char* op, const char* name, const py::object& object) {
-    if (!object.is_none()) input_.emplace_back(op, name, py::reinterpret_borrow<py::array>(object));
+    if (object.is_none()) return;
+    if (!py::isinstance<py::array>(object)) {
+      fail_type(std::string(op) + ": " + name + " must be an array or None, got " +
+                std::string(py::str(py::type::of(object).attr("__name__"))));
+    }
+    input_.emplace_back(op, name, py::reinterpret_borrow<py::array>(object));
   }
   bool given() const { return !input_.empty(); }
   const Input<T>& get() const { return input_.front(); }
