@@ -158,24 +158,63 @@ def test_a_stopped_training_stays_stopped(tmp_path):
     assert fit(resumed).epochs == [0]
 
 
-def test_ctrl_c_saves_at_the_end_of_the_batch_and_is_raised(tmp_path):
-    class PressCtrlC(Callback):
-        def on_batch_end(self, trainer: Trainer, batch: int, logs: dict[str, float]) -> None:
-            if trainer.step == 7:
-                os.kill(os.getpid(), signal.SIGINT)
+@pytest.fixture
+def _default_ctrl_c() -> Iterator[None]:
+    """Some test runners ignore Ctrl-C, and then so would child processes."""
+    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, former)
+
+
+@pytest.mark.usefixtures("_default_ctrl_c")
+@pytest.mark.parametrize("moment", ["training", "validation"])
+def test_ctrl_c_saves_at_the_end_of_the_batch_and_is_raised(tmp_path, moment):
+    pressed = []
+
+    def press_ctrl_c(output: Any, labels: Any) -> float:
+        now = (9, True) if moment == "training" else (10, False)
+        if (trainer.step, trainer.model.training) == now and not pressed:
+            pressed.append(now)
+            os.kill(os.getpid(), signal.SIGINT)
+        return 0.0
+
+    model, optimizer, schedule = parts("sgd")
+    expected = measured(fit(Trainer(model, optimizer, scheduler=schedule)))
 
     model, optimizer, schedule = parts("sgd")
     trainer = Trainer(
-        model, optimizer, scheduler=schedule, callbacks=[PressCtrlC(), Checkpoint(tmp_path)]
+        model,
+        optimizer,
+        scheduler=schedule,
+        metrics=["accuracy", press_ctrl_c],
+        callbacks=[Checkpoint(tmp_path)],
     )
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
+    with pytest.raises(KeyboardInterrupt):
+        fit(trainer)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert read_checkpoint(tmp_path).state["step"] == 10
+    assert trainer.evaluate(blobs(9))["press_ctrl_c"] == 0.0
+
+    model, optimizer, schedule = parts("sgd")
+    resumed = measured(fit(Trainer.resume(tmp_path, model, optimizer, scheduler=schedule)))
+    assert {name: resumed[name] for name in expected} == expected
+
+
+def test_ctrl_c_is_left_alone_where_it_was_not_the_default():
+    seen: list[Any] = []
+    former = signal.signal(signal.SIGINT, lambda *arguments: seen.append(arguments[0]))
     try:
-        with pytest.raises(KeyboardInterrupt):
-            fit(trainer)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        model, optimizer, schedule = parts("sgd")
+
+        class PressCtrlC(Callback):
+            def on_batch_end(self, trainer: Trainer, batch: int, logs: dict[str, float]) -> None:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        trainer = Trainer(model, optimizer, scheduler=schedule, callbacks=[PressCtrlC()])
+        fit(trainer)
     finally:
         signal.signal(signal.SIGINT, former)
-    assert read_checkpoint(tmp_path).state["step"] == 7
+    assert len(seen) == EPOCHS * BATCHES
 
 
 class DyingDisk:
@@ -304,14 +343,6 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("uninterrupted") / "run"
     run_to_the_end(*OPTIONS, "--out", str(path))
     return path
-
-
-@pytest.fixture
-def _default_ctrl_c() -> Iterator[None]:
-    """Child processes inherit an ignored SIGINT, which some test runners have."""
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, former)
 
 
 def newest(run: Path) -> str:

@@ -339,6 +339,12 @@ def test_on_a_terminal_a_bar_counts_images():
             "Trainer.fit: dataset is empty",
         ),
         (
+            lambda t: t.fit(DataLoader(blobs(4), 5, drop_last=True)),
+            ValueError,
+            r"Trainer.fit: train_data gives no batch, drop_last leaves out its 4 samples "
+            r"\(batch_size = 5\)",
+        ),
+        (
             lambda t: t.fit(blobs(4).images),
             TypeError,
             r"Trainer.fit: dataset must be a Dataset or a pair \(images, labels\), got ndarray",

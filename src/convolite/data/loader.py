@@ -74,7 +74,7 @@ class DataLoader:
         self.transform = transform
         self.seed = draw_seed() if seed is None else _args.at_least(0, "DataLoader", "seed", seed)
         self._next = (0, 0)  # epoch and batch at which the next iteration begins
-        self._position = (0, 0)  # epoch and number of batches delivered of it
+        self._position = (0, 0)  # epoch, and number of batches delivered of it
 
     def __len__(self) -> int:
         """Return the number of batches of an epoch."""
@@ -98,7 +98,10 @@ class DataLoader:
         self._next = self._position = (_args.at_least(0, "DataLoader", "epoch", epoch), 0)
 
     def state_dict(self) -> dict[str, int]:
-        """Return where the loader is: seed, epoch, and the batches of it that were delivered."""
+        """Return where the loader is: seed, epoch, and the batches of it that were delivered.
+
+        After its last batch an epoch is over: the state is then the next one's beginning.
+        """
         epoch, batch = self._position
         return {"seed": self.seed, "epoch": epoch, "batch": batch}
 
@@ -113,7 +116,7 @@ class DataLoader:
         missing = {"seed", "epoch", "batch"} - set(state)
         if missing:
             raise ValueError(f"DataLoader: state lacks {', '.join(sorted(missing))}")
-        if state["batch"] > len(self):
+        if state["batch"] >= max(1, len(self)):
             raise ValueError(
                 f"DataLoader: state is at batch {state['batch']} but an epoch has {len(self)} "
                 f"batches (len(dataset) = {len(self.dataset)}, batch_size = {self.batch_size})"
@@ -134,9 +137,9 @@ class DataLoader:
             return make_batch(epoch, order[first : first + self.batch_size])
 
         for number, batch in enumerate(_ahead(make, start, len(self), self.num_workers), start):
-            self._position = (epoch, number + 1)
+            is_last = number + 1 == len(self)
+            self._position = (epoch + 1, 0) if is_last else (epoch, number + 1)
             yield batch
-        self._position = (epoch + 1, 0)
 
     def _order(self, epoch: int) -> npt.NDArray[np.int64]:
         count = len(self.dataset)

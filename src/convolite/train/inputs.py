@@ -61,6 +61,11 @@ def check_fits(op: str, name: str, model: Any, loader: DataLoader, classes: bool
     ValueError, TypeError
         From the layer that the image does not fit, or for a label that is not a class.
     """
+    if len(loader) == 0:
+        raise ValueError(
+            f"{op}: {name} gives no batch, drop_last leaves out its {len(loader.dataset)} samples "
+            f"(batch_size = {loader.batch_size})"
+        )
     images, _ = loader.first_sample()
     training = model.training
     model.eval()

@@ -38,6 +38,7 @@ class InterruptGuard:
         traceback: TracebackType | None,
     ) -> None:
         """Give Ctrl-C back."""
+        self._requested = False
         if self._installed:
             signal.signal(signal.SIGINT, signal.default_int_handler)
             self._installed = False

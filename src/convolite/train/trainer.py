@@ -309,7 +309,9 @@ class Trainer:
         for callback in callbacks:
             callback.on_epoch_begin(self, self.epoch)
         started = perf_counter() - self._running.seconds
-        for images, labels in loader:
+        # After a resumed epoch's last batch the loader stands at the next epoch already.
+        batches = loader if self.batch < len(loader) else ()
+        for images, labels in batches:
             self._train_batch(match_dtype(self.model, images), labels)
             self._running.seconds = perf_counter() - started
             self.batch += 1
