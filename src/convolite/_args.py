@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import index as exact_integer
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -28,6 +28,11 @@ def integer(op: str, argument: str, value: Any) -> int:
     raise TypeError(f"{op}: {argument} must be an int, got {value!r}")
 
 
+def size(op: str, argument: str, value: Any) -> int:
+    """Return `value` as an int of ordinary size, as counts are; larger ones are ValueErrors."""
+    return _bounded(op, argument, (integer(op, argument, value),))[0]
+
+
 def pair(op: str, argument: str, value: Any) -> Pair:
     """Return a size-like argument, an int or a pair (h, w), as a tuple of two ints.
 
@@ -36,21 +41,21 @@ def pair(op: str, argument: str, value: Any) -> Pair:
     TypeError
         For bools, floats, strings and anything else that is not an int or a sequence of ints.
     ValueError
-        For a sequence whose length is not 2.
+        For a sequence whose length is not 2, and for numbers of 2^31 or more.
     """
-    if type(value) is int:
+    if type(value) is int and -_LIMIT < value < _LIMIT:
         return value, value
     if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
-        return value
+        return _bounded(op, argument, value)
     if not isinstance(value, (tuple, list, np.ndarray)):
         if _is_integer(value):
-            return int(value), int(value)
+            return _bounded(op, argument, (int(value), int(value)))
         raise TypeError(f"{op}: {argument} must be an int or a pair (h, w), got {value!r}")
     if len(value) != 2:
         raise ValueError(f"{op}: {argument} must be an int or a pair (h, w), got {value!r}")
     if not all(_is_integer(item) for item in value):
         raise TypeError(f"{op}: {argument} must be an int or a pair (h, w), got {value!r}")
-    return int(value[0]), int(value[1])
+    return _bounded(op, argument, (int(value[0]), int(value[1])))
 
 
 def padding4(
@@ -70,7 +75,7 @@ def padding4(
     TypeError, ValueError
         For any other type or spelling.
     """
-    if type(value) is int:
+    if type(value) is int and -_LIMIT < value < _LIMIT:
         return value, value, value, value
     if isinstance(value, str):
         return _named_padding(op, value, input_hw, kernel, stride, dilation)
@@ -78,9 +83,10 @@ def padding4(
         if all(isinstance(side, (tuple, list)) for side in value):
             return _four_sides(op, value)
         if all(_is_integer(item) for item in value):
-            return int(value[0]), int(value[0]), int(value[1]), int(value[1])
+            height, width = pair(op, "padding", value)
+            return height, height, width, width
     elif _is_integer(value):
-        return (int(value),) * 4
+        return _bounded(op, "padding", (int(value), int(value), int(value), int(value)))
     error = ValueError if isinstance(value, (tuple, list)) and len(value) != 2 else TypeError
     raise error(f"{op}: padding must be {_PADDING_SPELLINGS}, got {value!r}")
 
@@ -157,6 +163,17 @@ _PADDING_SPELLINGS = (
 )
 
 
+_LIMIT = 2**31  # the core's own limit for sizes
+Sizes = TypeVar("Sizes", bound=tuple[int, ...])
+
+
+def _bounded(op: str, argument: str, sizes: Sizes) -> Sizes:
+    for number in sizes:
+        if not -_LIMIT < number < _LIMIT:
+            raise ValueError(f"{op}: {argument} must be below 2^31, got {number}")
+    return sizes
+
+
 def _is_integer(value: Any) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return False
@@ -173,7 +190,7 @@ def _four_sides(op: str, value: Sequence[Sequence[Any]]) -> Quadruple:
     if not all(_is_integer(item) for side in value for item in side):
         raise TypeError(f"{op}: padding must be {_PADDING_SPELLINGS}, got {value!r}")
     (top, bottom), (left, right) = value
-    return int(top), int(bottom), int(left), int(right)
+    return _bounded(op, "padding", (int(top), int(bottom), int(left), int(right)))
 
 
 def _named_padding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from convolite import _core
-from convolite._args import integer
+from convolite._args import size
 
 
 def get_num_threads() -> int:
@@ -21,7 +21,7 @@ def set_num_threads(threads: int) -> None:
     TypeError, ValueError
         If it is not a positive int.
     """
-    count = integer("set_num_threads", "threads", threads)
+    count = size("set_num_threads", "threads", threads)
     if count < 1:
         raise ValueError(f"set_num_threads: threads must be positive, got {count}")
     _core.set_num_threads(count)

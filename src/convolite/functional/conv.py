@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from convolite import _core
-from convolite._args import Pair, Quadruple, fused_activation, integer, padding4, pair, shape_of
+from convolite._args import Pair, Quadruple, fused_activation, padding4, pair, shape_of, size
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor
 
@@ -125,6 +125,6 @@ def conv2d(
         steps,
         borders,
         spacing,
-        integer("conv2d", "groups", groups),
+        size("conv2d", "groups", groups),
         fused_activation("conv2d", activation),
     )
