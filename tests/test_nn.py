@@ -566,6 +566,10 @@ def test_explain_names_the_method_of_each_pass():
     text = str(explanation)
     assert text.splitlines()[0].split() == ["layer", "kind", "pass", "method", "why"]
     assert conv[0].method in text
+    methods = {choice.layer: choice.method for choice in explanation.choices}
+    assert methods["2"] == "merged"
+    assert (methods["3"], methods["4"]) == ("none", "gemm")
+    assert "applied by 1" in text
 
 
 def test_repr_is_pytorchs():

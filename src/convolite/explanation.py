@@ -6,9 +6,11 @@ from typing import NamedTuple
 
 from convolite import _core
 from convolite._args import padding4
+from convolite.nn.container import Sequential, steps
 from convolite.nn.conv import Conv2d
-from convolite.nn.linear import Linear
+from convolite.nn.linear import Identity, Linear
 from convolite.nn.module import Module
+from convolite.nn.shape import Flatten
 from convolite.nn.summary import Call, calls, table
 
 
@@ -48,31 +50,42 @@ def explain(module: Module, input_shape: tuple[int, ...]) -> Explanation:
     TypeError, ValueError
         If the shape is not one, or does not fit the module.
     """
+    recorded = calls("explain", module, input_shape)
+    names = {id(each): name for name, each in module.named_modules()}
+    merged = {
+        id(along): names[id(host)]
+        for container in module.modules()
+        if isinstance(container, Sequential)
+        for host, along in steps(container.children())
+        if along is not None
+    }
     return Explanation(
         [
             Choice(call.name or "-", type(call.module).__name__, *choice)
-            for call in calls("explain", module, input_shape)
-            for choice in _choices(call)
+            for call in recorded
+            for choice in _choices(call, merged.get(id(call.module)))
         ]
     )
 
 
-def _choices(call: Call) -> list[tuple[str, str, str]]:
+def _choices(call: Call, host: str | None) -> list[tuple[str, str, str]]:
     module = call.module
+    if host is not None:
+        return [("all", "merged", f"applied by {host} while it writes its output")]
     if isinstance(module, Conv2d):
-        shape = call.input.shape if call.input.ndim == 4 else (1, *call.input.shape)
-        padding = padding4(
-            "explain", module.padding, shape[2:], module.kernel_size, module.stride, module.dilation
-        )
-        return _core.conv2d_explain(
-            shape,
-            module.weight.shape,
-            module.stride,
-            padding,
-            module.dilation,
-            module.groups,
-            module.weight.dtype,
-        )
+        return _convolution(module, call.input.shape)
     if isinstance(module, Linear):
-        return [("all", "gemm", "a fully connected layer is one matrix product for each pass")]
-    return [("all", "direct", "one pass over memory")]
+        return [("all", "gemm", "each pass of a fully connected layer is one matrix product")]
+    if isinstance(module, (Flatten, Identity)):
+        return [("all", "none", "nothing is computed")]
+    return [("all", "direct", "there is one method")]
+
+
+def _convolution(module: Conv2d, shape: tuple[int, ...]) -> list[tuple[str, str, str]]:
+    images = shape if len(shape) == 4 else (1, *shape)
+    padding = padding4(
+        "explain", module.padding, images[2:], module.kernel_size, module.stride, module.dilation
+    )
+    return _core.conv2d_explain(
+        images, module.weight.shape, module.stride, padding, module.dilation, module.groups
+    )

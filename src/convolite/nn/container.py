@@ -87,11 +87,11 @@ class Sequential(_Ordered):
 
     def forward(self, input: Any) -> Any:
         """Run the modules in order."""
-        for module, activation in _steps(self.children()):
-            if activation is None:
+        for module, along in steps(self.children()):
+            if along is None:
                 input = module(input)
             else:
-                input = module.forward_activated(input, activation)
+                input = module.forward_activated(input, _ACTIVATIONS[type(along)])
         return input
 
     @classmethod
@@ -99,18 +99,17 @@ class Sequential(_Ordered):
         return cls(children)
 
 
-def _steps(modules: Iterable[Module]) -> list[tuple[Any, str | None]]:
-    """Modules with the activation that each computes along, None for the plain call."""
-    steps: list[tuple[Any, str | None]] = []
+def steps(modules: Iterable[Module]) -> list[tuple[Any, Module | None]]:
+    """Modules in order, each with the activation behind it that it computes along, or None."""
+    found: list[tuple[Any, Module | None]] = []
     for module in modules:
-        activation = _ACTIVATIONS.get(type(module))
-        if activation is not None and steps and not module._forward_hooks:
-            previous, along = steps[-1]
+        if type(module) in _ACTIVATIONS and found and not module._forward_hooks:
+            previous, along = found[-1]
             if along is None and type(previous) in _ACTIVATED and not previous._forward_hooks:
-                steps[-1] = previous, activation
+                found[-1] = previous, module
                 continue
-        steps.append((module, None))
-    return steps
+        found.append((module, None))
+    return found
 
 
 class ModuleList(_Ordered):
