@@ -345,24 +345,26 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def newest(run: Path) -> str:
-    return max((path.name for path in run.glob("checkpoint-*")), default="")
+def newest(run: Path) -> int:
+    return max((int(path.name.split("-")[1]) for path in run.glob("checkpoint-*")), default=0)
 
 
-def stop_after_progress(run: Path, signal_number: int, seconds: float) -> subprocess.Popen[str]:
-    """Start or resume the training, let it save something new, wait, and send a signal."""
+def stop_after_saves(
+    run: Path, signal_number: int, saves: int, seconds: float
+) -> subprocess.Popen[str]:
+    """Start or resume the training, let it save some times, wait, and send a signal."""
     resumed = (run / "config.json").exists()
     arguments = ["--resume", str(run)] if resumed else [*OPTIONS, "--out", str(run)]
     every = [] if not resumed else ["--threads", "1", "--save-every", "2"]
-    before = newest(run)
+    last = newest(run) + saves
     process = subprocess.Popen(
         [*COMMAND, *arguments, *every],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
     )
-    while process.poll() is None and newest(run) == before:
-        time.sleep(0.002)
+    while process.poll() is None and newest(run) < last:
+        time.sleep(0.001)
     time.sleep(seconds)
     process.send_signal(signal_number)
     return process
@@ -384,10 +386,11 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(uninterrupted, tmp
     run, moments = tmp_path / "run", random.Random(4)
     kills = 0
     while not (run / "results.json").exists() and kills < 5:
-        process = stop_after_progress(run, signal.SIGKILL, moments.uniform(0, 0.08))
+        saves, seconds = moments.randint(1, 6), moments.uniform(0, 0.02)
+        process = stop_after_saves(run, signal.SIGKILL, saves, seconds)
         process.communicate(timeout=60)
         kills += process.returncode == -signal.SIGKILL
-    assert kills >= 2
+    assert kills >= 3
     run_to_the_end("--resume", str(run))
     assert_same_run(run, uninterrupted)
 
@@ -396,7 +399,7 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(uninterrupted, tmp
 @pytest.mark.usefixtures("_default_ctrl_c")
 def test_ctrl_c_saves_and_says_how_to_go_on(uninterrupted, tmp_path):
     run = tmp_path / "run"
-    process = stop_after_progress(run, signal.SIGINT, 0.03)
+    process = stop_after_saves(run, signal.SIGINT, 4, 0.01)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == (f"convolite train: interrupted; go on with: convolite train --resume {run}\n")
