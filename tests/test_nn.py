@@ -169,7 +169,9 @@ def test_double_and_float_convert_parameters_and_statistics():
     assert block.norms[0].running_var.dtype == np.float64
     assert block.norms[0].num_batches_tracked.dtype == np.int64
     assert block(np.ones((2, 3, 4, 4))).dtype == np.float64
-    assert block.float().conv.weight.dtype == np.float32
+    weight = block.conv.weight
+    assert block.float().conv.weight is weight
+    assert weight.dtype == np.float32
 
 
 def test_hooks_see_and_may_replace_outputs_until_removed():
@@ -394,7 +396,8 @@ def test_losses_call_their_functions(rng):
     )
     other = rng.standard_normal((4, 3))
     assert_exact(
-        nn.MSELoss("sum")(logits, other).numpy(), F.mse_loss(logits, other, reduction="sum").numpy()
+        nn.MSELoss(reduction="sum")(logits, other).numpy(),
+        F.mse_loss(logits, other, reduction="sum").numpy(),
     )
 
 

@@ -344,6 +344,10 @@ def test_gradient_can_be_assigned_and_cleared():
     tensor.grad = [3.0, 4.0]
     assert isinstance(tensor.grad, Tensor)
     assert tensor.grad.dtype == np.float32
+    tensor.grad = convolite.tensor(np.array([5.0, 6.0]))
+    assert tensor.grad.dtype == np.float32
+    tensor.zero_grad(set_to_none=False)
+    assert tensor.grad.tolist() == [0.0, 0.0]
     tensor.grad = None
     assert tensor.grad is None
 

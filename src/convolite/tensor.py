@@ -105,7 +105,8 @@ class Tensor(Arithmetic):
         if value is None:
             self._grad = None
             return
-        gradient = value if isinstance(value, Tensor) else Tensor(np.asarray(value, self.dtype))
+        matches = isinstance(value, Tensor) and value.dtype == self.dtype
+        gradient = value if matches else Tensor(np.asarray(value, self.dtype))
         if gradient.shape != self.shape:
             raise ValueError(f"grad: must have shape {self.shape}, got {gradient.shape}")
         self._grad = gradient

@@ -191,7 +191,7 @@ def nll_loss(
         weights = _class_weights(op, weight, likelihood)[classes] * counted
     loss = PickedLogLikelihood.apply(likelihood, classes, weights)
     if reduction == "mean":
-        return loss.sum() / weights.sum()
+        return loss.sum() / float(weights.sum())
     return _reduced(loss.reshape(()) if unbatched else loss, reduction)
 
 

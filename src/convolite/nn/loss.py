@@ -37,6 +37,7 @@ class CrossEntropyLoss(_ClassLoss):
     def __init__(
         self,
         weight: Any = None,
+        *,
         ignore_index: int = -100,
         reduction: str = "mean",
         label_smoothing: float = 0.0,
@@ -67,7 +68,7 @@ class NLLLoss(_ClassLoss):
     """
 
     def __init__(
-        self, weight: Any = None, ignore_index: int = -100, reduction: str = "mean"
+        self, weight: Any = None, *, ignore_index: int = -100, reduction: str = "mean"
     ) -> None:
         super().__init__(weight, ignore_index, reduction)
 
@@ -90,7 +91,7 @@ class MSELoss(Module):
     reduction : {"none", "mean", "sum"}
     """
 
-    def __init__(self, reduction: str = "mean") -> None:
+    def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
         self.reduction = reduction
 

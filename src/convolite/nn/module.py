@@ -154,11 +154,11 @@ class Module:
         return self
 
     def float(self: Self) -> Self:
-        """Convert float parameters and buffers to float32, in place."""
+        """Convert float parameters and buffers to float32; optimizers keep knowing them."""
         return self._convert(np.float32)
 
     def double(self: Self) -> Self:
-        """Convert float parameters and buffers to float64, in place."""
+        """Convert float parameters and buffers to float64; optimizers keep knowing them."""
         return self._convert(np.float64)
 
     def state_dict(self, prefix: str = "") -> dict[str, Array]:
@@ -253,13 +253,10 @@ class Module:
 
     def _convert(self: Self, dtype: Any) -> Self:
         target = float_dtype(type(self).__name__, dtype)
-        for module in self.modules():
-            for name, parameter in module._own_parameters():
-                converted = Parameter(parameter.numpy().astype(target), parameter.requires_grad)
-                setattr(module, name, converted)
-            for name, buffer in module._own_buffers():
-                if buffer.dtype.kind == "f":
-                    setattr(module, name, Tensor(buffer.numpy().astype(target)))
+        for tensor in (*self.parameters(), *self.buffers()):
+            if tensor.dtype.kind == "f":
+                tensor._data = tensor._data.astype(target, copy=False)
+                tensor._grad = None
         return self
 
 

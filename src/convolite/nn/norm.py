@@ -78,25 +78,27 @@ class _BatchNorm(Module):
                 f"got input.shape = {tuple(input.shape)}"
             )
         updating = self.training and self.track_running_stats
-        return functional.batch_norm(
+        output = functional.batch_norm(
             input,
             self.running_mean if updating or not self.training else None,
             self.running_var if updating or not self.training else None,
             self.weight,
             self.bias,
             self.training or self.running_mean is None,
-            self._next_momentum() if updating else 0.0,
+            self._momentum() if updating else 0.0,
             self.eps,
             activation,
         )
-
-    def _next_momentum(self) -> float:
-        """Count the batch and return how much its statistics weigh."""
-        batches = 1
-        if self.num_batches_tracked is not None:
+        if updating and self.num_batches_tracked is not None:
             self.num_batches_tracked.numpy()[...] += 1
-            batches = self.num_batches_tracked.item()
-        return 1.0 / batches if self.momentum is None else self.momentum
+        return output
+
+    def _momentum(self) -> float:
+        """How much the statistics of the coming batch weigh in the running ones."""
+        if self.momentum is not None:
+            return self.momentum
+        before = 0 if self.num_batches_tracked is None else self.num_batches_tracked.item()
+        return 1.0 / (before + 1)
 
     def extra_repr(self) -> str:
         """Return the arguments."""
