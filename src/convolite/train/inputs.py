@@ -11,6 +11,7 @@ from convolite.autograd import no_grad
 from convolite.data import ArrayDataset, DataLoader, Subset
 from convolite.data.dataset import as_dataset
 from convolite.tensor import Tensor
+from convolite.train.modes import EvaluationMode
 
 Array = npt.NDArray[Any]
 
@@ -67,13 +68,8 @@ def check_fits(op: str, name: str, model: Any, loader: DataLoader, classes: bool
             f"(batch_size = {loader.batch_size})"
         )
     images, _ = loader.first_sample()
-    training = model.training
-    model.eval()
-    try:
-        with no_grad():
-            output = model(Tensor(match_dtype(model, images)))
-    finally:
-        model.train(training)
+    with no_grad(), EvaluationMode(model):
+        output = model(Tensor(match_dtype(model, images)))
     labels = _all_labels(loader.dataset)
     if classes and labels is not None and labels.dtype == np.int64 and output.ndim > 1:
         _check_labels(op, name, labels, output.shape[1])

@@ -27,6 +27,7 @@ from convolite.train.history import History
 from convolite.train.inputs import as_image_loader, as_loader, check_fits, match_dtype
 from convolite.train.interrupt import InterruptGuard, SafeInterrupt
 from convolite.train.metrics import Metric, RunningMeans, named_metrics
+from convolite.train.modes import EvaluationMode
 from convolite.train.progress import ProgressBar
 
 Array = npt.NDArray[Any]
@@ -185,7 +186,7 @@ class Trainer:
         _args.at_least(1, "Trainer.predict", "batch_size", batch_size)
         loader = as_image_loader("Trainer.predict", data, batch_size)
         outputs = []
-        with no_grad(), _EvaluationMode(self.model):
+        with no_grad(), EvaluationMode(self.model):
             for images, _ in loader:
                 output = self.model(Tensor(match_dtype(self.model, images)))
                 outputs.append((softmax(output, 1) if probabilities else output).numpy())
@@ -360,7 +361,7 @@ class Trainer:
 
     def _evaluate(self, loader: DataLoader) -> dict[str, float]:
         running = RunningMeans()
-        with no_grad(), _EvaluationMode(self.model):
+        with no_grad(), EvaluationMode(self.model):
             for images, labels in loader:
                 output = self.model(Tensor(match_dtype(self.model, images)))
                 loss = self.loss(output, labels)
@@ -385,17 +386,3 @@ class Trainer:
         self._running.load_state_dict(state["running"])
         if state["loader"] is not None:
             self._resumed = {"loader": state["loader"], "random": state["random"]}
-
-
-class _EvaluationMode:
-    """The model in evaluation mode inside a with block, and as before after it."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._training = model.training
-
-    def __enter__(self) -> None:
-        self._model.eval()
-
-    def __exit__(self, *error: object) -> None:
-        self._model.train(self._training)
