@@ -1,0 +1,118 @@
+#include "peak.h"
+
+#include <convolite/runtime.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "runtime/buffer.h"
+#include "runtime/isa.h"
+#include "runtime/threads.h"
+
+namespace convolite::benchmarks {
+namespace {
+
+constexpr Index kOperandBytes = 24 << 10;  // leaves room in a first cache of 32 KB
+constexpr Index kTilesPerTask = 200;       // about 0.1 ms
+constexpr Index kTasksPerThread = 16;
+constexpr Index kEnoughWork = Index{1} << 40;  // never run inline
+constexpr Index kCopyBlock = 1 << 16;
+constexpr int kRounds = 5;
+
+template <class Body>
+double seconds(Body body) {
+  using Clock = std::chrono::steady_clock;
+  const auto begin = Clock::now();
+  body();
+  return std::chrono::duration<double>(Clock::now() - begin).count();
+}
+
+// One worker's operands of the micro-kernel.
+class Tile {
+ public:
+  Tile()
+      : table_(kernels<float>()),
+        width_(static_cast<Index>(table_.lanes) * table_.gemm.vectors),
+        depth_(kOperandBytes / sizeof(float) / (table_.gemm.rows + width_)),
+        a_(table_.gemm.rows * depth_),
+        b_(depth_ * width_),
+        c_(table_.gemm.rows * width_),
+        a_cols_(depth_) {
+    std::fill_n(a_.get(), table_.gemm.rows * depth_, 1.0f);
+    std::fill_n(b_.get(), depth_ * width_, 1.0f);
+    for (Index k = 0; k < depth_; ++k) a_cols_[k] = static_cast<std::int32_t>(k);
+    for (Index m = 0; m < table_.gemm.rows; ++m) {
+      a_rows_[m] = static_cast<std::int32_t>(m * depth_);
+      c_rows_[m] = static_cast<std::int32_t>(m * width_);
+    }
+  }
+
+  double operations() const {
+    return 2.0 * static_cast<double>(table_.gemm.rows * width_ * depth_);
+  }
+
+  void run() const {
+    GemmTileArguments<float> arguments{};
+    arguments.depth = depth_;
+    arguments.a = a_.get();
+    arguments.a_rows = a_rows_;
+    arguments.a_cols = a_cols_.get();
+    arguments.b = b_.get();
+    arguments.c = c_.get();
+    arguments.c_rows = c_rows_;
+    arguments.columns = width_;
+    table_.gemm.tile[table_.gemm.vectors - 1][table_.gemm.rows - 1](arguments);
+  }
+
+ private:
+  const KernelTable<float>& table_;
+  Index width_, depth_;
+  Buffer<float> a_, b_, c_;
+  Buffer<std::int32_t> a_cols_;
+  std::int32_t a_rows_[kMaxTileRows], c_rows_[kMaxTileRows];
+};
+
+}  // namespace
+
+double multiply_add_peak() {
+  double best = 0;
+  static const std::vector<Tile> tiles(static_cast<std::size_t>(get_num_threads()));
+  const Index tasks = kTasksPerThread * get_num_threads();
+  const double operations = tiles.front().operations() * static_cast<double>(kTilesPerTask * tasks);
+  for (int round = 0; round < kRounds; ++round) {
+    const double time = seconds([&] {
+      parallel_for(tasks, kEnoughWork, [&](Index, int worker) {
+        const Tile& tile = tiles[static_cast<std::size_t>(worker)];
+        for (Index i = 0; i < kTilesPerTask; ++i) tile.run();
+      });
+    });
+    best = std::max(best, operations / time);
+  }
+  return best;
+}
+
+double copy_bandwidth(Index bytes) {
+  static std::map<Index, double> known;
+  double& best = known[bytes];
+  if (best != 0) return best;
+  const Index half = std::max<Index>(bytes / 2, 1);
+  const Buffer<char> from(half), to(half);
+  std::memset(from.get(), 1, static_cast<std::size_t>(half));
+  const Index repeats = 1 + (Index{1} << 26) / bytes;
+  for (int round = 0; round < kRounds; ++round) {
+    const double time = seconds([&] {
+      for (Index repeat = 0; repeat < repeats; ++repeat) {
+        parallel_blocks(half, kCopyBlock, half, [&](Index begin, Index end, int) {
+          std::memcpy(to.get() + begin, from.get() + begin, static_cast<std::size_t>(end - begin));
+        });
+      }
+    });
+    best = std::max(best, static_cast<double>(2 * half * repeats) / time);
+  }
+  return best;
+}
+
+}  // namespace convolite::benchmarks

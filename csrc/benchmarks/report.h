@@ -1,0 +1,60 @@
+// What every benchmark does alike: check once, repeat, and report a rate and its share of the peak.
+#pragma once
+
+#include <benchmark/benchmark.h>
+#include <convolite/types.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "support/cases.h"
+
+namespace convolite::benchmarks {
+
+using testing::Case;
+
+// Adds GFLOP/s and `peak%` (of multiply_add_peak) of `operations` per iteration.
+void report_operations(benchmark::State& state, double operations);
+
+// Adds GB/s and `copy%` (of copy_bandwidth for as many bytes) of `bytes` read and written per
+// iteration.
+void report_bytes(benchmark::State& state, Index bytes);
+
+template <class T>
+Span<T> span(std::vector<T>& values) {
+  return {values.data(), static_cast<Index>(values.size())};
+}
+
+// Registers body(state) under `name`, timed by the clock on the wall.
+template <class Body>
+void add(const std::string& name, Body body) {
+  benchmark::RegisterBenchmark(name.c_str(), body)->UseRealTime()->Unit(benchmark::kMicrosecond);
+}
+
+// The problem of one row, made when it is first asked for; only the last one asked for is kept.
+template <class Problem>
+Problem& problem_of(const Case& row) {
+  static std::unique_ptr<Problem> current;
+  static std::string name;
+  if (current == nullptr || name != row.name()) {
+    current.reset();
+    current = std::make_unique<Problem>(row);
+    name = row.name();
+  }
+  return *current;
+}
+
+// The timing loop, after the result was checked: check() returns whether it is right.
+template <class Check, class Run>
+bool checked_loop(benchmark::State& state, Check check, Run run) {
+  run();
+  if (!check()) {
+    state.SkipWithError("wrong result");
+    return false;
+  }
+  for (auto _ : state) run();
+  return true;
+}
+
+}  // namespace convolite::benchmarks
