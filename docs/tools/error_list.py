@@ -70,7 +70,7 @@ def _listing() -> str:
         groups[name[1] if name else area].add((text, kind))
     for name in [name for name, group in groups.items() if len(group) == 1]:
         groups[OTHERS] |= groups.pop(name)
-    order = sorted(groups, key=lambda name: (name != SHARED, name == OTHERS, name.lower()))
+    order = sorted(groups, key=lambda name: (name != SHARED, name == OTHERS, name.lower(), name))
     return "\n".join(
         f"### {name}\n\n"
         + "".join(f"- {_code(text)} ({kind})\n" for text, kind in sorted(groups[name]))
