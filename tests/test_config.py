@@ -11,6 +11,8 @@ import pytest
 
 import convolite
 
+pytestmark = pytest.mark.smoke
+
 
 def test_import_loads_nothing_heavy():
     code = (

@@ -9,6 +9,8 @@ import convolite
 from convolite import _args
 from convolite import functional as F
 
+pytestmark = pytest.mark.smoke
+
 IMAGE = np.zeros((1, 2, 6, 6), np.float32)
 FILTERS = np.zeros((4, 2, 3, 3), np.float32)
 

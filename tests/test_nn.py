@@ -12,6 +12,8 @@ from convolite import functional as F
 from convolite import nn
 from support.compare import assert_close, assert_exact
 
+pytestmark = pytest.mark.smoke
+
 
 class Block(nn.Module):
     """A module with a child, a parameter of its own and a buffer."""

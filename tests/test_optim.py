@@ -13,6 +13,8 @@ from convolite import optim, reference
 from convolite.optim import lr_scheduler
 from support.compare import assert_close, assert_exact
 
+pytestmark = pytest.mark.smoke
+
 SHAPES = [(3, 4), (5,), (2, 3, 3, 3), (0, 2)]
 STEPS = 6
 

@@ -15,6 +15,8 @@ from convolite import Tensor
 from support.compare import assert_close, assert_exact
 from support.gradcheck import assert_gradients
 
+pytestmark = pytest.mark.smoke
+
 
 def check_gradients(function, arrays, rng):
     """Compares the gradients of a function of Tensors with numerical ones, in float64."""

@@ -70,7 +70,8 @@ class Function:
     ``forward(ctx, *arguments)`` gets arrays in place of Tensors and every other argument as it
     was given; it returns one array. ``backward(ctx, grad_output)`` returns a tuple with one
     gradient array or None for each argument of forward, and computes only those that
-    ``ctx.needs_input_grad`` asks for. Neither may change its arguments.
+    ``ctx.needs_input_grad`` asks for: new arrays, or `grad_output` itself or a view of it. Neither
+    may change its arguments.
 
     Examples
     --------

@@ -11,6 +11,8 @@ from convolite import functional as F
 from support.compare import assert_exact
 from support.gradcheck import assert_gradients
 
+pytestmark = pytest.mark.smoke
+
 
 def check_gradients(function, arrays, rng):
     inputs = [convolite.tensor(array, requires_grad=True) for array in arrays]
