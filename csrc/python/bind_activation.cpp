@@ -50,7 +50,7 @@ py::array backward(const std::string& name, const py::array& grad_output_array,
   return dispatch(op.c_str(), "grad_output", grad_output_array, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Input<T> grad_output(op.c_str(), "grad_output", grad_output_array);
-    const Input<T> saved(op.c_str(), "saved", saved_array);
+    const Input<T> saved(op.c_str(), "saved", saved_array, "grad_output");
     check_shape(op.c_str(), "grad_output", grad_output, saved.shape());
     const Output<T> grad_input(op.c_str(), saved.shape());
     {

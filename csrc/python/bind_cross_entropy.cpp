@@ -55,7 +55,8 @@ py::array backward(const py::array& grad_loss_array, const py::array& log_probab
   return dispatch(kBackwardOp, "grad_loss", grad_loss_array, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Input<T> grad_loss(kBackwardOp, "grad_loss", grad_loss_array);
-    const Input<T> log_probabilities(kBackwardOp, "log_probabilities", log_probabilities_array);
+    const Input<T> log_probabilities(kBackwardOp, "log_probabilities", log_probabilities_array,
+                                     "grad_loss");
     const Input<Index> target(kBackwardOp, "target", target_array);
     const OptionalInput<T> weight(kBackwardOp, "weight", weight_object);
     const CrossEntropyShape shape = infer(log_probabilities, target, weight, options);

@@ -27,7 +27,7 @@ py::array backward(const char* op, const py::array& grad_output_array,
   return dispatch(op, "grad_output", grad_output_array, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Input<T> grad_output(op, "grad_output", grad_output_array);
-    const Input<T> output(op, "output", output_array);
+    const Input<T> output(op, "output", output_array, "grad_output");
     check_shape(op, "grad_output", grad_output, output.shape());
     const SoftmaxShape shape = SoftmaxShape::infer(op, output.shape(), axis);
     const Output<T> grad_input(op, output.shape());
