@@ -22,9 +22,14 @@ from convolite.functional.activation import (
 from convolite.functional.conv import conv2d
 from convolite.functional.linear import linear
 from convolite.functional.loss import cross_entropy, mse_loss, nll_loss
+from convolite.functional.norm import batch_norm
+from convolite.functional.pool import adaptive_avg_pool2d, avg_pool2d, max_pool2d
 from convolite.functional.shape import cat, dropout, dropout2d, flatten, pad
 
 __all__ = [
+    "adaptive_avg_pool2d",
+    "avg_pool2d",
+    "batch_norm",
     "cat",
     "conv2d",
     "cross_entropy",
@@ -38,6 +43,7 @@ __all__ = [
     "leaky_relu",
     "linear",
     "log_softmax",
+    "max_pool2d",
     "mse_loss",
     "nll_loss",
     "pad",

@@ -1,0 +1,135 @@
+"""Batch normalization: the Function and its public call."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from convolite import _core
+from convolite._args import fused_activation, number, shape_of
+from convolite.autograd import Array, Context, Function
+from convolite.tensor import Tensor
+
+
+class BatchNorm(Function):
+    """Normalise each channel, scale, shift and activate, in one pass behind the statistics."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        input: Array,
+        weight: Array | None,
+        bias: Array | None,
+        running_mean: Any,
+        running_var: Any,
+        training: bool,
+        momentum: float,
+        eps: float,
+        activation: str,
+    ) -> Array:
+        if training:
+            output, mean, inv_std = _core.batch_norm_forward_training(
+                input, weight, bias, running_mean, running_var, momentum, eps, activation
+            )
+        else:
+            output = _core.batch_norm_forward_inference(
+                input, weight, bias, running_mean, running_var, eps, activation
+            )
+            mean = np.array(running_mean)  # a copy: training may change it before backward
+            inv_std = 1 / np.sqrt(running_var + np.asarray(eps, input.dtype))
+        ctx.training, ctx.activation = training, activation
+        # x_hat is recomputed from these: two numbers a channel, not another N*C*H*W.
+        ctx.save(
+            input=input,
+            weight=weight,
+            mean=mean,
+            inv_std=inv_std,
+            output=None if activation == "none" else output,
+        )
+        return output
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        saved = ctx.saved
+        if saved.output is not None:
+            grad_output = _core.activation_backward(ctx.activation, grad_output, saved.output, 0.0)
+        grads = _core.batch_norm_backward(
+            grad_output, saved.input, saved.weight, saved.mean, saved.inv_std, ctx.training
+        )
+        needed = zip(grads, ctx.needs_input_grad, strict=False)
+        grad_input, grad_weight, grad_bias = (grad if wanted else None for grad, wanted in needed)
+        return grad_input, grad_weight, grad_bias, None, None, None, None, None, None
+
+
+def batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    activation: str | None = None,
+) -> Tensor:
+    """Normalise each channel to mean 0 and variance 1, then scale, shift and activate.
+
+    ``output = (input - mean) / sqrt(variance + eps) * weight + bias``
+
+    Parameters
+    ----------
+    input : Tensor, (N, C), (N, C, L) or (N, C, H, W)
+    running_mean, running_var : Tensor or array, (C,), or None
+        Used as they are unless `training`. In training the batch's own statistics are used, and
+        these are updated in place: ``running = (1 - momentum) running + momentum batch``, with
+        the unbiased variance of the batch.
+    weight, bias : Tensor, (C,), optional
+        1 and 0 unless given.
+    training : bool
+    momentum : float
+    eps : float
+    activation : {None, "relu", "relu6"}
+        Applied in the same pass over memory.
+
+    Returns
+    -------
+    Tensor, of the input's shape
+
+    Raises
+    ------
+    TypeError, ValueError
+        For dtypes and shapes that do not fit together, and for training with one value a
+        channel.
+
+    Notes
+    -----
+    Ioffe and Szegedy, Batch Normalization (2015), algorithm 1; running statistics as
+    ``torch.nn.functional.batch_norm``.
+    """
+    shape_of("batch_norm", "input", input)
+    if not training and (running_mean is None or running_var is None):
+        raise ValueError("batch_norm: running_mean and running_var are needed unless training")
+    return BatchNorm.apply(
+        input,
+        weight,
+        bias,
+        _statistics("running_mean", running_mean),
+        _statistics("running_var", running_var),
+        bool(training),
+        number("batch_norm", "momentum", momentum),
+        number("batch_norm", "eps", eps),
+        fused_activation("batch_norm", activation),
+    )
+
+
+def _statistics(argument: str, value: Any) -> Array | None:
+    """The array behind running statistics, which must be changeable in place."""
+    if value is None:
+        return None
+    array = value.numpy() if isinstance(value, Tensor) else value
+    if not isinstance(array, np.ndarray):
+        raise TypeError(
+            f"batch_norm: {argument} must be a Tensor or an array, got {type(value).__name__}"
+        )
+    return array

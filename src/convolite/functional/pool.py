@@ -1,0 +1,230 @@
+"""Pooling: max, average and adaptive average, each a Function and its public call.
+
+Windows that leave the image, `ceil_mode` and the divisors follow PyTorch. Images without a batch
+axis, (C, H, W), are accepted and returned so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convolite import _core
+from convolite._args import Pair, Quadruple, pair, shape_of, size
+from convolite.autograd import Array, Context, Function
+from convolite.tensor import Tensor
+
+
+class MaxPool2d(Function):
+    """The greatest pixel of each window; the gradient goes to the first of equal ones."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        input: Array,
+        kernel: Pair,
+        stride: Pair,
+        padding: Quadruple,
+        dilation: Pair,
+        ceil_mode: bool,
+    ) -> Array:
+        images = _batched(input)
+        ctx.geometry = images.shape, kernel, stride, padding, dilation, ceil_mode
+        ctx.unbatched = input.ndim == 3
+        output, offsets = _core.max_pool2d_forward(
+            images, kernel, stride, padding, dilation, ceil_mode
+        )
+        ctx.save(offsets=offsets)  # one byte for each output pixel; the input is not needed
+        return output[0] if ctx.unbatched else output
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        grad_input = _core.max_pool2d_backward(
+            _batched(grad_output), ctx.saved.offsets, *ctx.geometry
+        )
+        return grad_input[0] if ctx.unbatched else grad_input, None, None, None, None, None
+
+
+class AvgPool2d(Function):
+    """The mean of each window."""
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        input: Array,
+        kernel: Pair,
+        stride: Pair,
+        padding: Quadruple,
+        ceil_mode: bool,
+        count_include_pad: bool,
+        divisor_override: int,
+    ) -> Array:
+        images = _batched(input)
+        rules = kernel, stride, padding, ceil_mode, count_include_pad, divisor_override
+        ctx.geometry = images.shape, *rules
+        ctx.unbatched = input.ndim == 3
+        output = _core.avg_pool2d_forward(images, *rules)
+        return output[0] if ctx.unbatched else output
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        grad_input = _core.avg_pool2d_backward(_batched(grad_output), *ctx.geometry)
+        return grad_input[0] if ctx.unbatched else grad_input, None, None, None, None, None, None
+
+
+class AdaptiveAvgPool2d(Function):
+    """The means of windows that cut the image into a given number of rows and columns."""
+
+    @staticmethod
+    def forward(ctx: Context, input: Array, output_size: Pair) -> Array:
+        images = _batched(input)
+        ctx.input_shape = images.shape
+        ctx.unbatched = input.ndim == 3
+        output = _core.adaptive_avg_pool2d_forward(images, output_size)
+        return output[0] if ctx.unbatched else output
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        grad_input = _core.adaptive_avg_pool2d_backward(_batched(grad_output), ctx.input_shape)
+        return grad_input[0] if ctx.unbatched else grad_input, None
+
+
+def max_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+) -> Tensor:
+    """Take the greatest pixel of each window; NaN counts as the greatest.
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, H, W) or (C, H, W)
+    kernel_size : int or (h, w)
+    stride : int or (h, w), optional
+        The kernel size unless given.
+    padding : int or (h, w)
+        Pixels below every number around the image; at most half the kernel.
+    dilation : int or (h, w)
+    ceil_mode : bool
+        Round the output size up: the last window may leave the image, but must begin inside
+        the image or its padding above and to the left.
+
+    Returns
+    -------
+    Tensor, (N, C, out_h, out_w), without N if the input had none
+        ``out_h = floor((H + 2 padding - dilation (kernel_h - 1) - 1) / stride) + 1``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For dtypes, spellings and sizes that do not fit together.
+
+    Notes
+    -----
+    Goodfellow, Bengio and Courville, Deep Learning (2016), section 9.3; conventions of
+    ``torch.nn.functional.max_pool2d``.
+    """
+    _check_image("max_pool2d", input)
+    kernel, steps, borders = _window("max_pool2d", kernel_size, stride, padding)
+    spacing = pair("max_pool2d", "dilation", dilation)
+    return MaxPool2d.apply(input, kernel, steps, borders, spacing, bool(ceil_mode))
+
+
+def avg_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+    divisor_override: int | None = None,
+) -> Tensor:
+    """Take the mean of each window.
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, H, W) or (C, H, W)
+    kernel_size : int or (h, w)
+    stride : int or (h, w), optional
+        The kernel size unless given.
+    padding : int or (h, w)
+        Zeros around the image; at most half the kernel.
+    ceil_mode : bool
+        Round the output size up, as in `max_pool2d`.
+    count_include_pad : bool
+        Whether padding counts in the divisor.
+    divisor_override : int, optional
+        Divide by this number instead.
+
+    Returns
+    -------
+    Tensor, (N, C, out_h, out_w), without N if the input had none
+
+    Raises
+    ------
+    TypeError, ValueError
+        For dtypes, spellings and sizes that do not fit together.
+
+    Notes
+    -----
+    Conventions of ``torch.nn.functional.avg_pool2d``.
+    """
+    _check_image("avg_pool2d", input)
+    kernel, steps, borders = _window("avg_pool2d", kernel_size, stride, padding)
+    divisor = 0
+    if divisor_override is not None:
+        divisor = size("avg_pool2d", "divisor_override", divisor_override)
+        if divisor == 0:
+            raise ValueError("avg_pool2d: divisor_override must not be zero")
+    return AvgPool2d.apply(
+        input, kernel, steps, borders, bool(ceil_mode), bool(count_include_pad), divisor
+    )
+
+
+def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
+    """Take means over windows chosen so that the output has a given size.
+
+    Parameters
+    ----------
+    input : Tensor, (N, C, H, W) or (C, H, W)
+    output_size : int or (h, w)
+        Row i covers the input rows from ``floor(i H / h)`` to ``ceil((i + 1) H / h)``; 1 gives
+        the mean of each plane.
+
+    Returns
+    -------
+    Tensor, (N, C, h, w), without N if the input had none
+
+    Raises
+    ------
+    TypeError, ValueError
+        For dtypes, spellings and sizes that do not fit together.
+
+    Notes
+    -----
+    Conventions of ``torch.nn.functional.adaptive_avg_pool2d``.
+    """
+    _check_image("adaptive_avg_pool2d", input)
+    return AdaptiveAvgPool2d.apply(input, pair("adaptive_avg_pool2d", "output_size", output_size))
+
+
+def _batched(images: Array) -> Array:
+    return images if images.ndim != 3 else images[None]
+
+
+def _check_image(op: str, input: Any) -> None:
+    shape = shape_of(op, "input", input)
+    if len(shape) not in (3, 4):
+        raise ValueError(
+            f"{op}: input must be (N, C, H, W) or (C, H, W), got input.shape = {tuple(shape)}"
+        )
+
+
+def _window(op: str, kernel_size: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Quadruple]:
+    """Kernel, stride and padding as the core takes them."""
+    kernel = pair(op, "kernel_size", kernel_size)
+    steps = kernel if stride is None else pair(op, "stride", stride)
+    rows, columns = pair(op, "padding", padding)
+    return kernel, steps, (rows, rows, columns, columns)
