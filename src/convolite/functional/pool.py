@@ -191,7 +191,7 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     input : Tensor, (N, C, H, W) or (C, H, W)
     output_size : int or (h, w)
         Row i covers the input rows from ``floor(i H / h)`` to ``ceil((i + 1) H / h)``; 1 gives
-        the mean of each plane.
+        the mean of each plane. None in the pair keeps that side of the image.
 
     Returns
     -------
@@ -206,8 +206,12 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     -----
     Conventions of ``torch.nn.functional.adaptive_avg_pool2d``.
     """
-    _check_image("adaptive_avg_pool2d", input)
-    return AdaptiveAvgPool2d.apply(input, pair("adaptive_avg_pool2d", "output_size", output_size))
+    op = "adaptive_avg_pool2d"
+    _check_image(op, input)
+    if isinstance(output_size, (tuple, list)) and len(output_size) == 2:
+        sides = zip(output_size, input.shape[-2:], strict=True)
+        output_size = tuple(own if wanted is None else wanted for wanted, own in sides)
+    return AdaptiveAvgPool2d.apply(input, pair(op, "output_size", output_size))
 
 
 def _batched(images: Array) -> Array:
