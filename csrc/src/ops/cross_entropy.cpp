@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kOp = "cross_entropy";
 constexpr Index kSampleBlock = 1 << 12;  // losses that one task adds up
+constexpr Index kClassBlock = 32;        // terms added up before they join a longer sum
 
 SoftmaxShape softmax_shape(const CrossEntropyShape& shape) {
   return {shape.batch, shape.classes, shape.pixels};
@@ -44,9 +45,14 @@ struct Labels {
   double loss(Index target, Index classes, Index stride, const T* z) const {
     const double own = target_share * of(target);
     double sum = own == 0 ? 0.0 : own * static_cast<double>(z[target * stride]);
-    for (Index c = 0; class_share != 0 && c < classes; ++c) {
-      const double share = class_share * of(c);
-      if (share != 0) sum += share * static_cast<double>(z[c * stride]);
+    for (Index begin = 0; class_share != 0 && begin < classes; begin += kClassBlock) {
+      const Index end = std::min(classes, begin + kClassBlock);
+      double block = 0;
+      for (Index c = begin; c < end; ++c) {
+        const double share = class_share * of(c);
+        if (share != 0) block += share * static_cast<double>(z[c * stride]);
+      }
+      sum += block;
     }
     return -sum;
   }

@@ -248,8 +248,14 @@ def _class_weights(op: str, weight: Any, input: Tensor) -> Array:
 def _check_classes(
     op: str, shape: tuple[int, ...], classes: NDArray[np.int64], ignored: int
 ) -> None:
+    if len(shape) < 2:
+        raise ValueError(
+            f"{op}: input must have axes (N, C) or (N, C, ...), got input.shape = {shape}"
+        )
+    if shape[1] == 0:
+        raise ValueError(f"{op}: input must have at least one class, got input.shape = {shape}")
     expected = shape[:1] + shape[2:]
-    if len(shape) < 2 or classes.shape != expected:
+    if classes.shape != expected:
         raise ValueError(
             f"{op}: target must have shape {expected}, got {classes.shape} (input.shape = {shape})"
         )
