@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -80,9 +81,11 @@ def digit_file(folder: Path, index: int, size: int = 28) -> tuple[str, int]:
 @pytest.mark.slow
 def test_train_with_no_argument_reaches_98_percent(tmp_path):
     """The main job, as a newcomer runs it: in a new folder, in a new process."""
+    package = Path(convolite.__file__).parents[1]
     done = subprocess.run(
         [sys.executable, "-m", "convolite", "train"],
         cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(package)},
         check=True,
         capture_output=True,
         text=True,

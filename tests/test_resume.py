@@ -391,7 +391,7 @@ def test_killed_again_and_again_it_ends_with_the_same_weights(uninterrupted, tmp
         process.communicate(timeout=60)
         kills += process.returncode == -signal.SIGKILL
     assert kills >= 3
-    run_to_the_end("--resume", str(run))
+    run_to_the_end("--threads", "1", "--resume", str(run))
     assert_same_run(run, uninterrupted)
 
 
@@ -403,5 +403,5 @@ def test_ctrl_c_saves_and_says_how_to_go_on(uninterrupted, tmp_path):
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert errors == (f"convolite train: interrupted; go on with: convolite train --resume {run}\n")
-    run_to_the_end("--resume", str(run))
+    run_to_the_end("--threads", "1", "--resume", str(run))
     assert_same_run(run, uninterrupted)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from convolite import _core
+from convolite import _load
 from convolite.autograd import enable_grad, is_grad_enabled, no_grad
 from convolite.config import (
     get_num_threads,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from convolite.explanation import explain
     from convolite.io import load, save
 
-__version__: str = _core.config()["version"]
+__version__: str = _load.core.config()["version"]
 
 __all__ = [
     "FormatError",
