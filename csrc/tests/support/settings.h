@@ -39,6 +39,13 @@ struct Expected {
   std::vector<double> scale;
 };
 
+// What rounding may change in a sum whose terms have this size in all.
+template <class T>
+double rounding(double size) {
+  using Limits = std::numeric_limits<T>;
+  return 4.0 * static_cast<double>(Limits::epsilon()) * size + static_cast<double>(Limits::min());
+}
+
 template <class T>
 ::testing::AssertionResult matches(const Span<T>& actual, const Expected& expected) {
   if (actual.size != static_cast<Index>(expected.values.size())) {
@@ -49,9 +56,8 @@ template <class T>
     const double wanted = expected.values[static_cast<std::size_t>(i)];
     const double found = static_cast<double>(actual[i]);
     if (found == wanted || (std::isnan(found) && std::isnan(wanted))) continue;
-    const double units = 4.0 * static_cast<double>(std::numeric_limits<T>::epsilon());
     const double bound =
-        expected.scale.empty() ? 0.0 : units * expected.scale[static_cast<std::size_t>(i)];
+        expected.scale.empty() ? 0.0 : rounding<T>(expected.scale[static_cast<std::size_t>(i)]);
     if (std::fabs(found - wanted) <= bound) continue;
     return ::testing::AssertionFailure()
            << "element " << i << " of " << actual.size << " is " << found << " instead of "

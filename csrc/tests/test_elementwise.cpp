@@ -1,0 +1,161 @@
+// Unary and broadcast binary operations against loops over explicit coordinates.
+#include <convolite/elementwise.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "support/arrays.h"
+#include "support/settings.h"
+
+namespace convolite::testing {
+namespace {
+
+using Lengths = std::vector<Index>;
+
+Index size_of(const Lengths& lengths) {
+  Index size = 1;
+  for (const Index length : lengths) size *= length;
+  return size;
+}
+
+// numpy's rule: aligned at the last axes, length 1 repeats.
+Lengths broadcast(const Lengths& a, const Lengths& b) {
+  Lengths result(std::max(a.size(), b.size()));
+  for (std::size_t back = 1; back <= result.size(); ++back) {
+    const Index from_a = back <= a.size() ? a[a.size() - back] : 1;
+    const Index from_b = back <= b.size() ? b[b.size() - back] : 1;
+    result[result.size() - back] = from_a == 1 ? from_b : from_a;
+  }
+  return result;
+}
+
+// Where the operand of shape `lengths` stands for element `i` of the result of shape `result`.
+Index source_of(const Lengths& lengths, const Lengths& result, Index i) {
+  Index offset = 0, stride = 1;
+  for (std::size_t back = 1; back <= result.size(); ++back) {
+    const Index coordinate = i % result[result.size() - back];
+    i /= result[result.size() - back];
+    if (back > lengths.size()) continue;
+    const Index length = lengths[lengths.size() - back];
+    offset += length == 1 ? 0 : coordinate * stride;
+    stride *= length;
+  }
+  return offset;
+}
+
+double apply(BinaryOperation operation, double a, double b) {
+  switch (operation) {
+    case BinaryOperation::add:
+      return a + b;
+    case BinaryOperation::subtract:
+      return a - b;
+    case BinaryOperation::multiply:
+      return a * b;
+    case BinaryOperation::divide:
+      return a / b;
+    case BinaryOperation::power:
+      return std::pow(a, b);
+    case BinaryOperation::maximum:
+      return std::max(a, b);
+    case BinaryOperation::minimum:
+      break;
+  }
+  return std::min(a, b);
+}
+
+const BinaryOperation kBinary[] = {BinaryOperation::add,      BinaryOperation::subtract,
+                                   BinaryOperation::multiply, BinaryOperation::divide,
+                                   BinaryOperation::power,    BinaryOperation::maximum,
+                                   BinaryOperation::minimum};
+
+template <class T>
+void check_binary(BinaryOperation operation, const Lengths& a_shape, const Lengths& b_shape) {
+  Numbers numbers(1);
+  std::vector<double> a_values = numbers.normals(size_of(a_shape));
+  std::vector<double> b_values = numbers.normals(size_of(b_shape));
+  if (operation == BinaryOperation::power) a_values = absolute(a_values);
+  const Lengths result = broadcast(a_shape, b_shape);
+  Expected expected;
+  for (Index i = 0; i < size_of(result); ++i) {
+    const double a = a_values[source_of(a_shape, result, i)];
+    const double b = b_values[source_of(b_shape, result, i)];
+    expected.values.push_back(apply(operation, a, b));
+  }
+  expected.scale = absolute(expected.values);
+  const Argument<T> a(a_values), b(b_values);
+  const BroadcastShape shape = BroadcastShape::infer("binary", a_shape, b_shape);
+  ASSERT_EQ(result, shape.output);
+  check_everywhere<T>(expected, [&](Edge edge, Span<T> output) {
+    binary<T>(operation, shape, a(edge), b(edge), output);
+  });
+}
+
+TEST(Binary, broadcasts_like_numpy) {
+  const std::pair<Lengths, Lengths> shapes[] = {{{}, {}},
+                                                {{7}, {7}},
+                                                {{5, 33}, {5, 33}},
+                                                {{5, 33}, {33}},
+                                                {{5, 33}, {5, 1}},
+                                                {{1, 33}, {5, 1}},
+                                                {{}, {3, 4}},
+                                                {{4, 1, 3}, {2, 1}},
+                                                {{2, 3, 4, 5}, {1, 3, 1, 1}},
+                                                {{2, 1, 4, 1}, {3, 1, 17}},
+                                                {{0, 3}, {1, 3}},
+                                                {{3, 70, 500}, {70, 1}},
+                                                {{200, 300}, {200, 300}}};
+  for (const auto& [a, b] : shapes) {
+    for (const BinaryOperation operation : kBinary) {
+      check_binary<float>(operation, a, b);
+      check_binary<double>(operation, a, b);
+    }
+  }
+}
+
+TEST(Broadcast, refuses_shapes_that_do_not_fit) {
+  EXPECT_NE("", message_of([] { BroadcastShape::infer("add", {2, 3}, {4}); }));
+  EXPECT_NE("", message_of([] { BroadcastShape::infer("add", {2, 3}, {3, 2}); }));
+}
+
+struct Unary {
+  UnaryOperation operation;
+  double (*value)(double);
+  bool positive;  // defined above zero only
+};
+
+const Unary kUnary[] = {
+    {UnaryOperation::negative, [](double x) { return -x; }, false},
+    {UnaryOperation::exp, [](double x) { return std::exp(x); }, false},
+    {UnaryOperation::log, [](double x) { return std::log(x); }, true},
+    {UnaryOperation::sqrt, [](double x) { return std::sqrt(x); }, true},
+    {UnaryOperation::abs, [](double x) { return std::fabs(x); }, false},
+    {UnaryOperation::sign, [](double x) { return x > 0   ? 1.0
+                                                 : x < 0 ? -1.0
+                                                         : 0.0; }, false},
+    {UnaryOperation::reciprocal, [](double x) { return 1 / x; }, false},
+};
+
+template <class T>
+void check_unary(const Unary& given, Index count) {
+  std::vector<double> x = Numbers(2).normals(count);
+  if (given.positive) x = absolute(x);
+  Expected expected;
+  for (const double value : x) expected.values.push_back(given.value(value));
+  expected.scale = absolute(expected.values);
+  const Argument<T> input(x);
+  check_everywhere<T>(
+      expected, [&](Edge edge, Span<T> output) { unary<T>(given.operation, input(edge), output); });
+}
+
+TEST(Unary, follows_the_functions) {
+  for (const Unary& operation : kUnary) {
+    for (const Index count : {0, 1, 7, 16, 35, 40000}) {
+      check_unary<float>(operation, count);
+      check_unary<double>(operation, count);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace convolite::testing
