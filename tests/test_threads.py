@@ -1,0 +1,92 @@
+"""Threads: the same bits for any number of them, sane defaults, and life after fork."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import convolite
+from convolite import _core, functional, models, optim
+
+
+def trained_weights(threads: int) -> bytes:
+    """A few steps of the sample network with batch norm, as bytes."""
+    before = convolite.get_num_threads()
+    convolite.set_num_threads(threads)
+    try:
+        convolite.manual_seed(3)
+        model = models.sample_cnn(batch_norm=True)
+        optimizer = optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
+        rng = np.random.default_rng(0)
+        for _ in range(3):
+            images = rng.standard_normal((24, 1, 28, 28)).astype(np.float32)
+            loss = functional.cross_entropy(
+                model(convolite.tensor(images)), rng.integers(0, 10, 24)
+            )
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return b"".join(value.tobytes() for value in model.state_dict().values())
+    finally:
+        convolite.set_num_threads(before)
+
+
+@pytest.mark.smoke
+def test_training_gives_the_same_bits_for_any_number_of_threads() -> None:
+    alone = trained_weights(1)
+    assert trained_weights(1) == alone
+    for threads in (2, 3, 8):
+        assert trained_weights(threads) == alone
+
+
+def test_a_forked_child_computes() -> None:
+    a = np.ones((256, 256), np.float32)
+    convolite.set_num_threads(2)
+    expected = _core.matmul(a, a)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        os._exit(0 if np.array_equal(_core.matmul(a, a), expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({"CONVOLITE_NUM_THREADS": "3"}, "3"),
+        ({"OMP_NUM_THREADS": "5"}, "5"),
+        ({"OMP_NUM_THREADS": "4,2"}, "4"),
+        ({"CONVOLITE_NUM_THREADS": "2", "OMP_NUM_THREADS": "7"}, "2"),
+    ],
+)
+def test_environment_chooses_the_number_of_threads(
+    environment: dict[str, str], expected: str
+) -> None:
+    code = "import convolite; print(convolite.get_num_threads())"
+    clean = {k: v for k, v in os.environ.items() if not k.endswith("NUM_THREADS")}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env={**clean, **environment}, capture_output=True, text=True
+    )
+    assert run.stdout.strip() == expected, run.stderr
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5", "99999"])
+def test_a_wrong_number_of_threads_in_the_environment_is_named(value: str) -> None:
+    code = "import convolite; convolite.get_num_threads()"
+    environment = {**os.environ, "CONVOLITE_NUM_THREADS": value}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert run.returncode == 1
+    assert f"CONVOLITE_NUM_THREADS={value} is not an integer from 1 to 4096" in run.stderr
+
+
+@pytest.mark.parametrize("count", [0, -2])
+def test_set_num_threads_wants_at_least_one(count: int) -> None:
+    with pytest.raises(ValueError, match=f"set_num_threads: threads must be positive, got {count}"):
+        convolite.set_num_threads(count)
