@@ -8,6 +8,7 @@ import pytest
 import convolite
 from convolite import functional as F
 from convolite import nn
+from convolite.nn.container import steps
 from support.compare import assert_exact
 
 pytestmark = pytest.mark.smoke
@@ -107,3 +108,29 @@ def test_sequential_merges_only_plain_neighbours(monkeypatch):
     watched[1].register_forward_hook(lambda module, inputs, output: calls.append("seen"))
     watched(input)
     assert calls == ["seen"]
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.ReLU6])
+@pytest.mark.parametrize("first", [lambda: nn.Conv2d(2, 4, 3), lambda: nn.BatchNorm2d(2)])
+def test_pooling_before_the_activation_agrees_exactly(first, activation, rng):
+    layer, other, act, pool = first(), first(), activation(), nn.MaxPool2d(2)
+    other.load_state_dict(layer.state_dict())
+    model = nn.Sequential(layer, act, pool)
+    assert [type(module) for module, _ in steps(model.children())][1:] == [nn.MaxPool2d, activation]
+    values = rng.integers(-3, 4, (3, 2, 9, 8)).astype(np.float32)  # many equal and many at a kink
+    inputs = [convolite.tensor(values, requires_grad=True) for _ in range(2)]
+    outputs = model(inputs[0]), pool(act(other(inputs[1])))
+    assert_exact(outputs[0].numpy(), outputs[1].numpy())
+    grad = rng.standard_normal(outputs[0].shape).astype(np.float32)
+    for output in outputs:
+        output.backward(grad)
+    assert_exact(inputs[0].grad.numpy(), inputs[1].grad.numpy())
+
+
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d(2, padding=1), nn.MaxPool2d(2, ceil_mode=True), nn.AvgPool2d(2)]
+)
+def test_other_pooling_stays_behind_the_activation(pool):
+    found = steps(nn.Sequential(nn.Conv2d(2, 4, 3), nn.ReLU(), pool).children())
+    assert [type(module) for module, _ in found] == [nn.Conv2d, type(pool)]
+    assert isinstance(found[0][1], nn.ReLU)
