@@ -37,25 +37,25 @@ class BatchNorm(Function):
                 input, weight, bias, running_mean, running_var, eps, activation
             )
             mean = np.array(running_mean)  # a copy: training may change it before backward
-            inv_std = 1 / np.sqrt(running_var + np.asarray(eps, input.dtype))
+            inv_std = (1 / np.sqrt(np.asarray(running_var, np.float64) + eps)).astype(input.dtype)
         ctx.training, ctx.activation = training, activation
-        # x_hat is recomputed from these: two numbers a channel, not another N*C*H*W.
-        ctx.save(
-            input=input,
-            weight=weight,
-            mean=mean,
-            inv_std=inv_std,
-            output=None if activation == "none" else output,
-        )
+        # x_hat and the activation's derivative are recomputed from these: C floats each, not
+        # another N*C*H*W.
+        ctx.save(input=input, weight=weight, bias=bias, mean=mean, inv_std=inv_std)
         return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
         saved = ctx.saved
-        if saved.output is not None:
-            grad_output = _core.activation_backward(ctx.activation, grad_output, saved.output, 0.0)
         grads = _core.batch_norm_backward(
-            grad_output, saved.input, saved.weight, saved.mean, saved.inv_std, ctx.training
+            grad_output,
+            saved.input,
+            saved.weight,
+            saved.mean,
+            saved.inv_std,
+            ctx.training,
+            saved.bias,
+            ctx.activation,
         )
         needed = zip(grads, ctx.needs_input_grad, strict=False)
         grad_input, grad_weight, grad_bias = (grad if wanted else None for grad, wanted in needed)

@@ -6,7 +6,9 @@ axis, (C, H, W), are accepted and returned so.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
+
+import numpy as np
 
 from convolite import _core
 from convolite._args import Pair, Quadruple, pair, shape_of, size
@@ -26,6 +28,7 @@ class MaxPool2d(Function):
         padding: Quadruple,
         dilation: Pair,
         ceil_mode: bool,
+        found: list[Array] | None,
     ) -> Array:
         images = _batched(input)
         ctx.geometry = images.shape, kernel, stride, padding, dilation, ceil_mode
@@ -34,6 +37,8 @@ class MaxPool2d(Function):
             images, kernel, stride, padding, dilation, ceil_mode
         )
         ctx.save(offsets=offsets)  # one byte for each output pixel; the input is not needed
+        if found is not None:
+            found.append(offsets)
         return output[0] if ctx.unbatched else output
 
     @staticmethod
@@ -41,7 +46,7 @@ class MaxPool2d(Function):
         grad_input = _core.max_pool2d_backward(
             _batched(grad_output), ctx.saved.offsets, *ctx.geometry
         )
-        return grad_input[0] if ctx.unbatched else grad_input, None, None, None, None, None
+        return grad_input[0] if ctx.unbatched else grad_input, None, None, None, None, None, None
 
 
 class AvgPool2d(Function):
@@ -88,6 +93,7 @@ class AdaptiveAvgPool2d(Function):
         return grad_input[0] if ctx.unbatched else grad_input, None
 
 
+@overload
 def max_pool2d(
     input: Any,
     kernel_size: Any,
@@ -95,7 +101,32 @@ def max_pool2d(
     padding: Any = 0,
     dilation: Any = 1,
     ceil_mode: bool = False,
-) -> Tensor:
+    return_indices: Literal[False] = False,
+) -> Tensor: ...
+
+
+@overload
+def max_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    *,
+    return_indices: Literal[True],
+) -> tuple[Tensor, Tensor]: ...
+
+
+def max_pool2d(
+    input: Any,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:
     """Take the greatest pixel of each window; NaN counts as the greatest.
 
     Parameters
@@ -110,11 +141,15 @@ def max_pool2d(
     ceil_mode : bool
         Round the output size up: the last window may leave the image, but must begin inside
         the image or its padding above and to the left.
+    return_indices : bool
+        Also return where each of these pixels stands.
 
     Returns
     -------
     Tensor, (N, C, out_h, out_w), without N if the input had none
         ``out_h = floor((H + 2 padding - dilation (kernel_h - 1) - 1) / stride) + 1``.
+    Tensor of int64, of the same shape
+        Row * W + column of the pixel; only with `return_indices`.
 
     Raises
     ------
@@ -126,10 +161,19 @@ def max_pool2d(
     Goodfellow, Bengio and Courville, Deep Learning (2016), section 9.3; conventions of
     ``torch.nn.functional.max_pool2d``.
     """
-    _check_image("max_pool2d", input)
+    shape = _image_shape("max_pool2d", input)
     kernel, steps, borders = _window("max_pool2d", kernel_size, stride, padding)
     spacing = pair("max_pool2d", "dilation", dilation)
-    return MaxPool2d.apply(input, kernel, steps, borders, spacing, bool(ceil_mode))
+    found: list[Array] | None = [] if return_indices else None
+    output = MaxPool2d.apply(input, kernel, steps, borders, spacing, bool(ceil_mode), found)
+    if not found:
+        return output
+    rows, columns = np.divmod(found[0].astype(np.int64), kernel[1])
+    tops = np.arange(rows.shape[2]) * steps[0] - borders[0]
+    lefts = np.arange(rows.shape[3]) * steps[1] - borders[2]
+    rows = rows * spacing[0] + tops[:, np.newaxis]
+    indices = rows * shape[-1] + columns * spacing[1] + lefts
+    return output, Tensor(indices[0] if output.ndim == 3 else indices)
 
 
 def avg_pool2d(
@@ -171,7 +215,7 @@ def avg_pool2d(
     -----
     Conventions of ``torch.nn.functional.avg_pool2d``.
     """
-    _check_image("avg_pool2d", input)
+    _image_shape("avg_pool2d", input)
     kernel, steps, borders = _window("avg_pool2d", kernel_size, stride, padding)
     divisor = 0
     if divisor_override is not None:
@@ -207,9 +251,9 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     Conventions of ``torch.nn.functional.adaptive_avg_pool2d``.
     """
     op = "adaptive_avg_pool2d"
-    _check_image(op, input)
+    shape = _image_shape(op, input)
     if isinstance(output_size, (tuple, list)) and len(output_size) == 2:
-        sides = zip(output_size, input.shape[-2:], strict=True)
+        sides = zip(output_size, shape[-2:], strict=True)
         output_size = tuple(own if wanted is None else wanted for wanted, own in sides)
     return AdaptiveAvgPool2d.apply(input, pair(op, "output_size", output_size))
 
@@ -218,12 +262,13 @@ def _batched(images: Array) -> Array:
     return images if images.ndim != 3 else images[None]
 
 
-def _check_image(op: str, input: Any) -> None:
+def _image_shape(op: str, input: Any) -> tuple[int, ...]:
     shape = shape_of(op, "input", input)
     if len(shape) not in (3, 4):
         raise ValueError(
             f"{op}: input must be (N, C, H, W) or (C, H, W), got input.shape = {tuple(shape)}"
         )
+    return shape
 
 
 def _window(op: str, kernel_size: Any, stride: Any, padding: Any) -> tuple[Pair, Pair, Quadruple]:
