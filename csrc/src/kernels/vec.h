@@ -114,11 +114,21 @@ CONVOLITE_INLINE VecMask<T> first_lanes(std::ptrdiff_t count) {
   return lane_numbers<T>() < VecMask<T>{} + static_cast<int>(count);
 }
 
+// Shuffles that mix no two 16-byte blocks are the cheap ones on x86. Hence a row is split into its
+// even and odd elements, and put together again, in "block order"; `in_order` and `block_order`
+// convert.
+template <class T>
+constexpr int kBlock = 16 / static_cast<int>(sizeof(T));  // lanes of one block
+template <class T>
+constexpr int kHalf = kBlock<T> / 2;
+
 template <class T, int First, int... Lane>
 CONVOLITE_INLINE Vec<T> every_second(Vec<T> a, Vec<T> b, LaneList<Lane...>) {
-  return shuffle<T, (First + 2 * Lane)...>(a, b);
+  constexpr int n = static_cast<int>(kLanes<T>), block = kBlock<T>, half = kHalf<T>;
+  return shuffle<T, (Lane % block / half * n + Lane / block * block + Lane % half * 2 + First)...>(
+      a, b);
 }
-// Of the row that a and b form: elements 0, 2, 4, ... and elements 1, 3, 5, ...
+// Of the row that a and b form, in block order: elements 0, 2, 4, ... and elements 1, 3, 5, ...
 template <class T>
 CONVOLITE_INLINE Vec<T> evens(Vec<T> a, Vec<T> b) {
   return every_second<T, 0>(a, b, Lanes<T>{});
@@ -130,14 +140,44 @@ CONVOLITE_INLINE Vec<T> odds(Vec<T> a, Vec<T> b) {
 
 template <class T, int First, int... Lane>
 CONVOLITE_INLINE Vec<T> alternate(Vec<T> a, Vec<T> b, LaneList<Lane...>) {
-  return shuffle<T, (First + Lane / 2 + Lane % 2 * static_cast<int>(kLanes<T>))...>(a, b);
+  constexpr int n = static_cast<int>(kLanes<T>), block = kBlock<T>;
+  return shuffle<T, (Lane % 2 * n + Lane / block * block + First + Lane % block / 2)...>(a, b);
 }
-// The inverse: the first and the second vector of the row a[0] b[0] a[1] b[1] ...
+// The inverse: the first and the second vector of the row a[0] b[0] a[1] b[1] ..., a and b in block
+// order.
 template <class T>
 CONVOLITE_INLINE Vec<T> interleave_low(Vec<T> a, Vec<T> b) {
   return alternate<T, 0>(a, b, Lanes<T>{});
 }
 template <class T>
 CONVOLITE_INLINE Vec<T> interleave_high(Vec<T> a, Vec<T> b) {
-  return alternate<T, static_cast<int>(kLanes<T>) / 2>(a, b, Lanes<T>{});
+  return alternate<T, kHalf<T>>(a, b, Lanes<T>{});
+}
+
+template <class T, int... Lane>
+CONVOLITE_INLINE Vec<T> shuffle_in_order(Vec<T> x, LaneList<Lane...>) {
+  constexpr int n = static_cast<int>(kLanes<T>), block = kBlock<T>, half = kHalf<T>;
+  return shuffle<T, (Lane % (n / 2) / half * block + Lane / (n / 2) * half + Lane % half)...>(x, x);
+}
+template <class T, int... Lane>
+CONVOLITE_INLINE Vec<T> shuffle_block_order(Vec<T> x, LaneList<Lane...>) {
+  constexpr int n = static_cast<int>(kLanes<T>), block = kBlock<T>, half = kHalf<T>;
+  return shuffle<T, (Lane % block / half * (n / 2) + Lane / block * half + Lane % half)...>(x, x);
+}
+template <class T>
+CONVOLITE_INLINE Vec<T> in_order(Vec<T> x) {
+  return shuffle_in_order<T>(x, Lanes<T>{});
+}
+template <class T>
+CONVOLITE_INLINE Vec<T> block_order(Vec<T> x) {
+  return shuffle_block_order<T>(x, Lanes<T>{});
+}
+// The same for integers in lanes.
+template <class T>
+CONVOLITE_INLINE VecMask<T> in_order_mask(VecMask<T> x) {
+  return reinterpret_cast<VecMask<T>>(in_order<T>(reinterpret_cast<Vec<T>>(x)));
+}
+template <class T>
+CONVOLITE_INLINE VecMask<T> block_order_mask(VecMask<T> x) {
+  return reinterpret_cast<VecMask<T>>(block_order<T>(reinterpret_cast<Vec<T>>(x)));
 }

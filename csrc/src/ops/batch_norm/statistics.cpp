@@ -29,14 +29,16 @@ void recentre(T centre, Index count, double& first, double& second) {
 template <class T>
 void block_moments_by_planes(const View& view, const Block& block, const T* input, double* means,
                              double* squares) {
-  const KernelTable<T>& table = kernels<T>();
+  const NormKernels<T>& norm = kernels<T>().norm;
   const Index length = view.run_length, images = view.images_of(block.group);
   for (Index column = block.begin; column < block.begin + block.count; ++column) {
     const T* plane = input + (block.group * view.images * view.columns + column) * length;
-    const T centre = finite_centre<T>(table.reduce.sum(plane, length), length);
     double sums[2] = {0, 0};
+    norm.moments(length, plane, T(0), sums);
+    const T centre = finite_centre<T>(sums[0], length);
+    sums[0] = sums[1] = 0;
     for (Index i = 0; i < images; ++i) {
-      table.norm.moments(length, plane + i * view.columns * length, centre, sums);
+      norm.moments(length, plane + i * view.columns * length, centre, sums);
     }
     recentre(centre, images * length, sums[0], sums[1]);
     means[column] = sums[0];

@@ -55,11 +55,11 @@ bool fits_rows(const Pool2dShape& shape, const WindowTaps& taps) {
          taps.always_hit();
 }
 
-// For each column of output the first tap inside the image, readable in whole vectors.
+// For each column of output the first tap inside the image, readable in whole pairs of vectors.
 std::vector<std::uint8_t> first_column_taps(const WindowTaps& taps, Index lanes) {
   std::vector<std::uint8_t> first;
   for (const Taps& column : taps.columns) first.push_back(static_cast<std::uint8_t>(column.begin));
-  first.resize(first.size() + static_cast<std::size_t>(lanes));
+  first.resize(first.size() + 2 * static_cast<std::size_t>(lanes));
   return first;
 }
 
@@ -126,25 +126,48 @@ void forward_taps(const Pool2dShape& shape, const WindowTaps& window_taps,
   }
 }
 
+// Where each offset leads from a window's first pixel.
+class OffsetSteps {
+ public:
+  explicit OffsetSteps(const Pool2dShape& shape) {
+    const PoolWindow& window = shape.window;
+    if (!shape.byte_offsets()) return;
+    steps_.resize(256);  // a byte beyond the window leads nowhere: to its first pixel
+    for (Index i = 0; i < window.kernel.h * window.kernel.w; ++i) {
+      steps_[static_cast<std::size_t>(i)] = {i / window.kernel.w * window.dilation.h,
+                                             i % window.kernel.w * window.dilation.w};
+    }
+  }
+  HW operator[](std::uint8_t offset) const { return steps_[offset]; }
+
+ private:
+  std::vector<HW> steps_;
+};
+
 // Writes each row of the image once: rows are zeroed just before the first window that needs them,
 // so that they are still in the L1 cache when gradients are added.
 template <class T, class Offset>
-void backward_plane(const Pool2dShape& shape, const T* grad_output, const Offset* offsets,
-                    T* grad_input) {
+void backward_plane(const Pool2dShape& shape, const OffsetSteps& steps, const T* grad_output,
+                    const Offset* offsets, T* grad_input) {
   const PoolWindow& window = shape.window;
   const Index h = shape.input.h, w = shape.input.w;
   const Index span_h = window.dilation.h * (window.kernel.h - 1) + 1;
-  const std::int32_t kernel_w = static_cast<std::int32_t>(window.kernel.w);
+  const Index kernel_w = window.kernel.w;
   T* zeroed = grad_input;
   for (Index row = 0; row < shape.output.h; ++row) {
     const Index top = row * window.stride.h - window.padding.top;
     T* const needed = grad_input + std::clamp<Index>(top + span_h, 0, h) * w;
     if (zeroed < needed) zeroed = std::fill_n(zeroed, needed - zeroed, T(0));
-    for (Index column = 0; column < shape.output.w; ++column) {
-      const std::int32_t offset = *offsets++;
-      const Index y = top + offset / kernel_w * window.dilation.h;
-      const Index x =
-          column * window.stride.w - window.padding.left + offset % kernel_w * window.dilation.w;
+    Index left = -window.padding.left;
+    for (Index column = 0; column < shape.output.w; ++column, left += window.stride.w) {
+      const Offset offset = *offsets++;
+      HW step;
+      if constexpr (sizeof(Offset) == 1) {
+        step = steps[offset];
+      } else {
+        step = {offset / kernel_w * window.dilation.h, offset % kernel_w * window.dilation.w};
+      }
+      const Index y = top + step.h, x = left + step.w;
       const T grad = *grad_output++;
       if (y >= 0 && y < h && x >= 0 && x < w) grad_input[y * w + x] += grad;
     }
@@ -199,6 +222,7 @@ void max_pool2d_backward(const Pool2dShape& shape, Span<const T> grad_output,
   assert(grad_input.size == shape.input.size() && grad_output.size == shape.output_size());
   assert(offsets.size == shape.output_size());
   const Index input_pixels = shape.input.pixels(), output_pixels = shape.output.h * shape.output.w;
+  const OffsetSteps steps(shape);
   const auto body = [&](Index begin, Index end, int) {
     const T* grads = grad_output.data + begin * output_pixels;
     const Offset* offset = offsets.data + begin * output_pixels;
@@ -210,7 +234,7 @@ void max_pool2d_backward(const Pool2dShape& shape, Span<const T> grad_output,
       }
     }
     for (Index plane = begin; plane < end; ++plane) {
-      backward_plane(shape, grads, offset, result);
+      backward_plane(shape, steps, grads, offset, result);
       grads += output_pixels;
       offset += output_pixels;
       result += input_pixels;

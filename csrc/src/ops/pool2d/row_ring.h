@@ -12,7 +12,7 @@
 namespace convolite::pool2d {
 
 // The rows that the current windows cover, copied between columns of padding: row y is in slot
-// y % slots, because a window never needs two rows that are `slots` apart.
+// y % slots, because a window never needs two rows that are `slots` apart; slots is a power of two.
 template <class T>
 class RowRing {
  public:
@@ -27,10 +27,12 @@ class RowRing {
     const Index lanes = kernels<T>().lanes;
     const Index span_h = window.dilation.h * (window.kernel.h - 1) + 1;
     const Index span_w = window.dilation.w * (window.kernel.w - 1) + 1;
-    // Whole vectors of columns are computed, and each reads up to two vectors for each tap.
-    const Index read = (shape.output.w - 1) * window.stride.w + span_w + 4 * lanes;
+    // Whole pairs of vectors of columns are computed, and each reads up to four for each tap.
+    const Index read = (shape.output.w - 1) * window.stride.w + span_w + 6 * lanes;
     const Index pitch = std::max(window.padding.left + shape.input.w, read);
-    return {std::min(span_h, shape.input.h), pitch, pitch <= 4 * (shape.input.w + 64)};
+    Index slots = 1;
+    while (slots < std::min(span_h, shape.input.h)) slots *= 2;
+    return {slots, pitch, pitch <= 4 * (shape.input.w + 64)};
   }
 
   RowRing(const Pool2dShape& shape, const Layout& layout, T* memory)
@@ -56,7 +58,7 @@ class RowRing {
   }
 
  private:
-  T* slot(Index y) const { return memory_ + y % layout_.slots * layout_.pitch; }
+  T* slot(Index y) const { return memory_ + (y & (layout_.slots - 1)) * layout_.pitch; }
 
   void copy(Index y) const {
     const T* row = input_ + y * shape_.input.w;
