@@ -111,7 +111,8 @@ void run_backward_weight(benchmark::State& state, const Case& row) {
 
 void register_gemm() {
   for (const Case& row : testing::load_cases("gemm", "bench")) {
-    const std::string name = "gemm/" + row.name();
+    const std::string name =
+        "gemm/" + row.name() + "/" + row.text("m") + "x" + row.text("n") + "x" + row.text("k");
     add(name + "/matmul", [row](benchmark::State& state) { run_matmul(state, row); });
     add(name + "/linear_forward", [row](benchmark::State& state) { run_forward(state, row); });
     add(name + "/linear_backward_input",

@@ -33,6 +33,9 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   register_gemm();
   register_conv2d();
+  register_pool2d();
+  register_norm();
+  register_elementwise();
   describe_machine();
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

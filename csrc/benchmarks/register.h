@@ -5,5 +5,8 @@ namespace convolite::benchmarks {
 
 void register_gemm();
 void register_conv2d();
+void register_pool2d();
+void register_norm();
+void register_elementwise();
 
 }  // namespace convolite::benchmarks
