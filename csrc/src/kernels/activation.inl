@@ -26,7 +26,7 @@ struct Relu6 {
     return at_most<T>(at_least<T>(x, Vec<T>{}), broadcast(T(6)));
   }
   CONVOLITE_INLINE static Vec<T> backward(Vec<T> grad, Vec<T> output, Vec<T>) {
-    return (output <= T(0)) | (output >= T(6)) ? Vec<T>{} : grad;
+    return ((output <= T(0)) | (output >= T(6))) ? Vec<T>{} : grad;
   }
 };
 
@@ -82,7 +82,7 @@ struct Hardsigmoid {  // relu6(x + 3) / 6
     return Relu6<T>::forward(x + T(3), Vec<T>{}) / T(6);
   }
   CONVOLITE_INLINE static Vec<T> backward(Vec<T> grad, Vec<T> x, Vec<T>) {
-    return (x > T(-3)) & (x < T(3)) ? grad / T(6) : Vec<T>{};
+    return ((x > T(-3)) & (x < T(3))) ? grad / T(6) : Vec<T>{};
   }
 };
 

@@ -78,13 +78,13 @@ struct Power {
 template <class T>
 struct Larger {  // NaN if either is
   CONVOLITE_INLINE Vec<T> operator()(Vec<T> a, Vec<T> b) const {
-    return (a >= b) | (a != a) ? a : b;
+    return ((a >= b) | (a != a)) ? a : b;
   }
 };
 template <class T>
 struct Smaller {  // NaN if either is
   CONVOLITE_INLINE Vec<T> operator()(Vec<T> a, Vec<T> b) const {
-    return (a <= b) | (a != a) ? a : b;
+    return ((a <= b) | (a != a)) ? a : b;
   }
 };
 

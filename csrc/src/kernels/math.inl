@@ -95,12 +95,13 @@ CONVOLITE_INLINE Vec<double> exponential_minus_1(Vec<double> x) {
 
 // ln x, within 1 unit in the last place; -infinity at 0, NaN below.
 CONVOLITE_INLINE Vec<float> logarithm(Vec<float> x) {
-  constexpr std::int32_t root_half = 0x3f3504f3;  // the bits of sqrt(1/2)
+  constexpr std::uint32_t root_half = 0x3f3504f3;  // the bits of sqrt(1/2)
   const VecMask<float> denormal = x < 0x1p-126f;
-  const VecMask<float> bits = (VecMask<float>)(denormal ? x * 0x1p23f : x) - root_half;
+  const Vec<float> scaled = denormal ? x * 0x1p23f : x;
+  const VecMask<float> bits = (VecMask<float>)((UnsignedLanes)scaled - root_half);
   const VecMask<float> exponent = (bits >> 23) - (denormal & 23);
   const Vec<float> n = __builtin_convertvector(exponent, Vec<float>);
-  const Vec<float> f = (Vec<float>)((bits & 0x7fffff) + root_half) - 1.0f;
+  const Vec<float> f = (Vec<float>)((UnsignedLanes)(bits & 0x7fffff) + root_half) - 1.0f;
   const Vec<float> square = f * f;
   const Vec<float> series =
       polynomial(f, broadcast(0.0674955621f), -0.116701923f, 0.118834704f, -0.124062076f,
@@ -109,7 +110,7 @@ CONVOLITE_INLINE Vec<float> logarithm(Vec<float> x) {
   const Vec<float> regular = n * 0.693359375f + (f + tail);
   const Vec<float> below =
       x == 0.0f ? broadcast(-kInfinity<float>) : (x < 0.0f ? broadcast(kNotANumber<float>) : x);
-  return (x > 0.0f) & (x < kInfinity<float>) ? regular : below;
+  return ((x > 0.0f) & (x < kInfinity<float>)) ? regular : below;
 }
 CONVOLITE_INLINE Vec<double> logarithm(Vec<double> x) {
   return each_lane<double>(x, [](double lane) { return __builtin_log(lane); });

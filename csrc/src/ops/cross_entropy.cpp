@@ -102,6 +102,42 @@ double sum_of_weights(const Labels<T>& labels, Span<const Index> target, Index i
   return total;
 }
 
+// The gradient of one sample, g (p sum(label) - label): first the kernel writes scale * exp(z),
+// then the label is taken away.
+template <class T>
+struct SampleGradients {
+  const CrossEntropyShape& shape;
+  const CrossEntropyOptions& options;
+  Labels<T> labels;
+  Span<const T> grad_loss;
+  Span<const Index> target;
+  double divisor;
+
+  bool ignored(Index sample) const { return target[sample] == options.ignore_index; }
+  double upstream(Index sample) const {
+    const bool each = options.reduction == LossReduction::none;
+    return static_cast<double>(grad_loss[each ? sample : 0]) / divisor;
+  }
+  T scale(Index sample) const {
+    if (ignored(sample)) return 0;
+    return static_cast<T>(upstream(sample) * labels.total(target[sample]));
+  }
+  // gradient: that of class 0; the other classes follow at distances of `pixels`.
+  void subtract_label(Index sample, T* gradient) const {
+    if (ignored(sample)) {  // written anew: zero times the exponential of NaN is no zero
+      for (Index c = 0; c < shape.classes; ++c) gradient[c * shape.pixels] = 0;
+      return;
+    }
+    const double factor = upstream(sample);
+    for (Index c = 0; labels.class_share != 0 && c < shape.classes; ++c) {
+      subtract(factor * labels.class_share * labels.of(c), gradient[c * shape.pixels]);
+    }
+    const Index own = target[sample];
+    subtract(factor * labels.target_share * labels.of(own), gradient[own * shape.pixels]);
+  }
+  static void subtract(double share, T& entry) { entry = static_cast<T>(entry - share); }
+};
+
 }  // namespace
 
 CrossEntropyShape CrossEntropyShape::infer(const std::vector<Index>& input,
@@ -182,45 +218,26 @@ void cross_entropy_backward(const CrossEntropyShape& shape, const CrossEntropyOp
                             Span<T> grad_input) {
   assert(log_probabilities.size == shape.size() && grad_input.size == shape.size());
   const SoftmaxKernels<T>& table = kernels<T>().softmax;
-  const Labels<T> labels(shape, options, weight);
-  const double divisor = options.reduction == LossReduction::mean ? total_weight : 1.0;
-  const auto gradient_of = [&](Index sample) {
-    const Index i = options.reduction == LossReduction::none ? sample : 0;
-    return static_cast<double>(grad_loss[i]) / divisor;
-  };
-  const auto scale_of = [&](Index sample) {
-    const bool ignored = target[sample] == options.ignore_index;
-    return static_cast<T>(ignored ? 0.0 : gradient_of(sample) * labels.total(target[sample]));
-  };
-  // Turns scale * exp(z) into the gradient: takes the label away, or everything.
-  const auto subtract_label = [&](Index sample, Index at) {
-    T* gradient = grad_input.data + at;
-    const bool ignored = target[sample] == options.ignore_index;
-    for (Index c = 0; (ignored || labels.class_share != 0) && c < shape.classes; ++c) {
-      T& entry = gradient[c * shape.pixels];
-      const double share = labels.class_share * labels.of(c);
-      entry = ignored ? T(0) : static_cast<T>(entry - gradient_of(sample) * share);
-    }
-    if (ignored) return;
-    T& entry = gradient[target[sample] * shape.pixels];
-    const double share = labels.target_share * labels.of(target[sample]);
-    entry = static_cast<T>(entry - gradient_of(sample) * share);
-  };
+  const bool mean = options.reduction == LossReduction::mean;
+  const SampleGradients<T> gradients = {shape,     options, Labels<T>(shape, options, weight),
+                                        grad_loss, target,  mean ? total_weight : 1.0};
   for_each_softmax(
       softmax_shape(shape),
       [&](Index i) {
         const Index at = i * shape.classes;
-        table.scaled_exp_row(log_probabilities.data + at, scale_of(i), shape.classes,
+        table.scaled_exp_row(log_probabilities.data + at, gradients.scale(i), shape.classes,
                              grad_input.data + at);
-        subtract_label(i, at);
+        gradients.subtract_label(i, grad_input.data + at);
       },
       [&](Index i, Index j, const SoftmaxColumns& part) {
         const Index at = i * shape.classes * shape.pixels + j;
         const Index first = i * shape.pixels + j;
         T scale[kSoftmaxColumns];
-        for (Index k = 0; k < part.columns; ++k) scale[k] = scale_of(first + k);
+        for (Index k = 0; k < part.columns; ++k) scale[k] = gradients.scale(first + k);
         table.scaled_exp_columns(part, log_probabilities.data + at, scale, grad_input.data + at);
-        for (Index k = 0; k < part.columns; ++k) subtract_label(first + k, at + k);
+        for (Index k = 0; k < part.columns; ++k) {
+          gradients.subtract_label(first + k, grad_input.data + at + k);
+        }
       });
 }
 
