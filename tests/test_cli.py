@@ -360,3 +360,15 @@ def test_version_and_help(capsys):
     output = capsys.readouterr().out
     assert output.startswith(f"convolite {convolite.__version__}\n")
     assert "--target-accuracy" in output
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("CONVOLITE_ISA", "avx1024"), ("CONVOLITE_NUM_THREADS", "many")]
+)
+def test_a_wrong_environment_variable_is_one_line(name: str, value: str) -> None:
+    command = [sys.executable, "-m", "convolite", "info"]
+    environment = {**os.environ, name: value}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"convolite: {name}={value} is not ")
+    assert done.stderr.count("\n") == 1

@@ -286,6 +286,11 @@ FILTERS = np.zeros((8, 3, 3, 3), np.float32)
             TypeError,
             "conv2d: input must be an array of real numbers, got complex128",
         ),
+        (
+            lambda: convolite.conv2d(None, FILTERS),
+            TypeError,
+            "conv2d: input must be an array of real numbers, got object",
+        ),
         (lambda: convolite.conv2d(IMAGE, "text"), TypeError, "conv2d: filters must be an array of"),
         (lambda: convolite.conv2d(IMAGE, FILTERS, 1.5), TypeError, "conv2d: stride must be an int"),
         (

@@ -132,6 +132,11 @@ def file_with(header: bytes, data: bytes = b"") -> bytes:
         ),
         (file_with(b"[1, 2]"), "its header is not a JSON object"),
         (file_with(b"{broken"), "its header is not JSON"),
+        (file_with(b"[" * 200_000), "its header is not JSON"),
+        (
+            file_with(b'{"a": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 4]}}'),
+            'the entry of tensor "a" is damaged',
+        ),
         (file_with(b"\xff\xfe{}"), "its header is not JSON"),
         (file_with(b'{"a": 3}'), 'the entry of tensor "a" is damaged'),
         (file_with(b'{"a": {"dtype": "F32", "shape": [1]}}'), 'the entry of tensor "a" is damaged'),

@@ -378,6 +378,9 @@ TENSOR = convolite.tensor(np.zeros((2, 3)), requires_grad=True)
         (lambda: TENSOR[5], IndexError, "out of bounds"),
         (lambda: convolite.tensor("text"), TypeError, "tensor: data must be real numbers"),
         (lambda: convolite.tensor([1j]), TypeError, "tensor: data must be real numbers"),
+        (lambda: Tensor(np.array([1j])), TypeError, "tensor: data must be real numbers"),
+        (lambda: Tensor(np.array([{}])), TypeError, "tensor: data must be real numbers"),
+        (lambda: convolite.from_dlpack(3), TypeError, "from_dlpack: source has no __dlpack__"),
         (
             lambda: convolite.tensor(np.array([1]), requires_grad=True),
             TypeError,

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from convolite.explanation import explain
     from convolite.io import load, save
 
-__version__: str = _load.core.config()["version"]
+    __version__: str
 
 __all__ = [
     "FormatError",
@@ -70,8 +70,11 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module(f"convolite.{_HOMES[name]}"), name)
     if name in _SUBMODULES:
         return import_module(f"convolite.{name}")
+    if name == "__version__":  # on first use, which reads CONVOLITE_ISA and may refuse it
+        globals()[name] = _load.core.config()["version"]
+        return globals()[name]
     raise AttributeError(f"module 'convolite' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_SUBMODULES, *_HOMES})
+    return sorted({*globals(), *__all__, *_SUBMODULES})

@@ -164,23 +164,24 @@ def batch_normalization(
 def _floats(op: str, **arguments: Any) -> tuple[list[Any], bool]:
     """Return the arguments as Tensors of one float dtype, and whether any was a Tensor."""
     given = {
-        name: value if value is None or isinstance(value, Tensor) else Tensor(_as_array(value))
+        name: value if isinstance(value, Tensor) else Tensor(_as_array(op, name, value))
         for name, value in arguments.items()
+        if not (name == "bias" and value is None)
     }
-    for name, tensor in given.items():
-        if tensor is not None and tensor.dtype.kind not in "fiub":
-            raise TypeError(f"{op}: {name} must be an array of real numbers, got {tensor.dtype}")
-    dtypes = {tensor.dtype for tensor in given.values() if tensor is not None}
+    dtypes = {tensor.dtype.newbyteorder("=") for tensor in given.values()}
     dtype = np.float32 if dtypes == {np.dtype(np.float32)} else np.float64
-    tensors = [None if tensor is None else tensor.astype(dtype) for tensor in given.values()]
+    tensors = [given[name].astype(dtype) if name in given else None for name in arguments]
     return tensors, any(isinstance(value, Tensor) for value in arguments.values())
 
 
-def _as_array(value: Any) -> Array:
+def _as_array(op: str, name: str, value: Any) -> Array:
     """An ndarray of numpy's choice; unlike `tensor`, Python numbers keep 64 bits."""
     if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
         return np.from_dlpack(value)
-    return np.asarray(value)
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiub":
+        raise TypeError(f"{op}: {name} must be an array of real numbers, got {array.dtype}")
+    return array
 
 
 def _check_images(op: str, images: Tensor, layout: str) -> None:

@@ -11,6 +11,8 @@ import numpy as np
 
 from convolite.autograd import Array, Differentiable
 
+REAL_KINDS = "fiub"  # floats, integers with and without sign, bools
+
 
 def as_array(data: Any) -> Array:
     """Return an ndarray, sharing memory where that is possible.
@@ -28,7 +30,7 @@ def as_array(data: Any) -> Array:
     if not hasattr(data, "__array__") and hasattr(data, "__dlpack__"):
         return np.from_dlpack(data)
     array = np.asarray(data)
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in REAL_KINDS:
         raise TypeError(f"tensor: data must be real numbers, got {_excerpt(data)}")
     return array if hasattr(data, "dtype") else array.astype(np.float32)
 

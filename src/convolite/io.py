@@ -154,7 +154,7 @@ def _check(name: str, content: bytes) -> None:
         )
     try:
         header = json.loads(content[8 : 8 + header_size])
-    except ValueError:
+    except (ValueError, RecursionError):
         raise FormatError(f"{name}: not a safetensors file, its header is not JSON") from None
     if not isinstance(header, dict):
         raise FormatError(f"{name}: not a safetensors file, its header is not a JSON object")
@@ -170,7 +170,7 @@ def _check_entry(name: str, tensor: str, entry: Any, available: int) -> None:
         items = int(np.prod([int(size) for size in shape], dtype=object))
         needed = items * _ITEM_SIZES.get(kind, 0)
         begin, end = int(begin), int(end)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise FormatError(f'{name}: the entry of tensor "{tensor}" is damaged') from None
     if kind not in _ITEM_SIZES:
         raise FormatError(f'{name}: tensor "{tensor}" has the dtype {kind}, which numpy lacks')

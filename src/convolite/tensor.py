@@ -16,7 +16,7 @@ import numpy as np
 from convolite import operators, reductions
 from convolite.arithmetic import Arithmetic
 from convolite.autograd import Array, Context, Function, run_backward
-from convolite.interop import as_array, plain_index, without_tensors
+from convolite.interop import REAL_KINDS, as_array, plain_index, without_tensors
 
 
 class Tensor(Arithmetic):
@@ -40,7 +40,8 @@ class Tensor(Arithmetic):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        self._data = data if type(data) is np.ndarray else as_array(data)
+        plain = type(data) is np.ndarray and data.dtype.kind in REAL_KINDS
+        self._data = data if plain else as_array(data)
         self._grad: Tensor | None = None
         self._creator: Context | None = None
         self._requires_grad = False
@@ -354,6 +355,8 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 
 def from_dlpack(source: Any) -> Tensor:
     """Return a Tensor that shares memory with another library's array through DLPack."""
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError(f"from_dlpack: source has no __dlpack__, got {type(source).__name__}")
     return Tensor(np.from_dlpack(source))
 
 

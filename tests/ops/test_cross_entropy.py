@@ -394,6 +394,11 @@ def test_wrong_targets_are_named(op: str, input, target, text: str) -> None:
             r"cross_entropy: target must hold integers, got bool",
         ),
         (
+            lambda: functional.cross_entropy(LOGITS, np.full(64, 2**64 - 100, np.uint64)),
+            ValueError,
+            r"cross_entropy: target 18446744073709551516 does not fit int64",
+        ),
+        (
             lambda: functional.nll_loss(LOGITS, np.zeros(64)),
             TypeError,
             r"nll_loss: target must hold integers, got float64",

@@ -131,6 +131,7 @@ def test_dropout2d_blanks_whole_channels(shape):
         (lambda: F.pad(np.zeros(2), (1.0, 1)), TypeError, "pad: pad must be an int, got 1.0"),
         (lambda: F.pad(np.zeros(2), (-2, -1)), ValueError, "pad: cannot cut 3 from an axis of 2"),
         (lambda: F.pad(np.zeros(2), (1, 1), "mirror"), ValueError, "pad: mode must be one of"),
+        (lambda: F.dropout(np.ones(2, int)), TypeError, "dropout: input must hold floats, got int"),
         (lambda: F.dropout(np.zeros(2), 1.5), ValueError, r"dropout: p must be within \[0, 1\]"),
         (lambda: F.dropout(np.zeros(2), "a"), TypeError, "dropout: p must be a number, got 'a'"),
         (lambda: F.dropout2d(np.zeros((2, 3))), ValueError, r"dropout2d: input must be \(N, C"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+from convolite._load import core
 from convolite.cli.arguments import build_parser
 
 BAD_INPUT = 2
@@ -25,6 +26,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, 2 for bad usage or input (after one line on standard error), 130 after
         Ctrl-C.
     """
+    try:
+        core.config()  # reads CONVOLITE_ISA and CONVOLITE_NUM_THREADS
+    except (RuntimeError, ValueError) as error:
+        return _report(f"convolite: {_one_line(error)}")
     parsed = build_parser().parse_args(arguments)
     try:
         parsed.command(parsed)

@@ -232,6 +232,8 @@ def _array_of(value: Any) -> Array:
 def _classes(op: str, labels: Array) -> NDArray[np.int64]:
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{op}: target must hold integers, got {labels.dtype}")
+    if labels.dtype.itemsize == 8 and labels.dtype.kind == "u" and (labels >> 63).any():
+        raise ValueError(f"{op}: target {labels.max()} does not fit int64")
     return labels.astype(np.int64, copy=False)
 
 

@@ -177,8 +177,8 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
 
     Raises
     ------
-    ValueError
-        If `p` is not within [0, 1].
+    TypeError, ValueError
+        If `input` does not hold floats, or `p` is not within [0, 1].
     """
     return _dropout("dropout", as_tensor(input), p, training, as_tensor(input).shape)
 
@@ -188,8 +188,8 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
 
     Raises
     ------
-    ValueError
-        If `p` is not within [0, 1] or the input is not an image.
+    TypeError, ValueError
+        If `input` holds no floats or is no image, or `p` is not within [0, 1].
     """
     tensor = as_tensor(input)
     if tensor.ndim not in (3, 4):
@@ -205,6 +205,8 @@ def _dropout(
     probability = number(op, "p", p)
     if not 0.0 <= probability <= 1.0:
         raise ValueError(f"{op}: p must be within [0, 1], got {p}")
+    if input.dtype.kind != "f":
+        raise TypeError(f"{op}: input must hold floats, got {input.dtype}")
     if not training or probability == 0.0:
         return input
     return Dropout.apply(input, probability, mask_shape)
