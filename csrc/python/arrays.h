@@ -57,8 +57,8 @@ class Input {
                 std::string(py::str(py::dtype::of<T>().attr("name"))) + " like " + like + ", got " +
                 dtype_name(array));
     }
-    array_ = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(array);
-    if (!array_) throw py::error_already_set();
+    // Not ensure(), which clears the error that numpy raised.
+    array_ = py::array_t<T, py::array::c_style | py::array::forcecast>(py::object(array));
     if (reinterpret_cast<std::uintptr_t>(array_.data()) % alignof(T) != 0) {
       array_ = py::array_t<T>(array_.request());  // pybind11 copies: no base is given
     }

@@ -32,9 +32,7 @@ BinaryOperation parse_binary(const std::string& name) {
 // Arithmetic on a zero-dimensional array leaves numpy users with a scalar: it counts as such an
 // array.
 py::array as_array(const py::object& operand) {
-  py::array array = py::array::ensure(operand);
-  if (!array) throw py::error_already_set();
-  return array;
+  return py::array(operand);
 }
 
 py::array apply_unary(const std::string& name, const py::object& operand) {

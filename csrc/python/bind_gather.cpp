@@ -8,9 +8,11 @@ namespace {
 
 // Any dtype but Python objects, whose reference counts a byte copy would miss.
 py::array contiguous(const char* op, const py::array& array) {
-  if (array.dtype().kind() == 'O') fail_type(std::string(op) + ": array must not hold objects");
+  if (py::cast<bool>(array.dtype().attr("hasobject"))) {
+    fail_type(std::string(op) + ": array must not hold objects");
+  }
   if (array.ndim() == 0) fail(op, ": array must have a sample axis, got array.shape = ()");
-  return py::array::ensure(array, py::array::c_style);
+  return py::module_::import("numpy").attr("ascontiguousarray")(array);
 }
 
 py::array rows(const py::array& any_array, const py::array& indices_array) {

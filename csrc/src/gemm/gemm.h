@@ -13,8 +13,6 @@ template <class T>
 struct MatrixView {
   const T* data;
   Index row_stride, column_stride;
-
-  MatrixView transposed() const { return {data, column_stride, row_stride}; }
 };
 
 struct GemmSize {

@@ -34,8 +34,6 @@ void check_eps(double eps) {
 
 BatchNormShape BatchNormShape::infer(const std::vector<Index>& input_shape, bool training) {
   const char* op = "batch_norm";
-  std::ostringstream text;
-  for (const Index extent : input_shape) text << (text.tellp() > 0 ? ", " : "") << extent;
   if (input_shape.size() < 2 || input_shape.size() > 4) {
     fail(op, ": input must have 2 to 4 axes (n, c), (n, c, l) or (n, c, h, w), got input.shape = ",
          shape_text(input_shape));
@@ -46,8 +44,8 @@ BatchNormShape BatchNormShape::infer(const std::vector<Index>& input_shape, bool
   }
   checked_product(op, shape.n, shape.c, shape.length, 8);
   if (training && shape.count() == 1) {
-    fail(op, ": training needs more than one value per channel, got input.shape = (", text.str(),
-         ")");
+    fail(op, ": training needs more than one value per channel, got input.shape = ",
+         shape_text(input_shape));
   }
   return shape;
 }

@@ -132,7 +132,7 @@ class OffsetSteps {
   explicit OffsetSteps(const Pool2dShape& shape) {
     const PoolWindow& window = shape.window;
     if (!shape.byte_offsets()) return;
-    steps_.resize(256);  // a byte beyond the window leads nowhere: to its first pixel
+    steps_.resize(256);  // a byte beyond the window leads to its first pixel
     for (Index i = 0; i < window.kernel.h * window.kernel.w; ++i) {
       steps_[static_cast<std::size_t>(i)] = {i / window.kernel.w * window.dilation.h,
                                              i % window.kernel.w * window.dilation.w};
