@@ -297,6 +297,16 @@ def test_the_newest_weights_lie_beside_the_checkpoint(tmp_path):
         ("state.json", lambda content: b"[]", "checkpoint-000001/state.json: not the state of a "),
         (
             "state.json",
+            lambda content: b"[" * 200_000,
+            "checkpoint-000001/state.json: not valid JSON",
+        ),
+        (
+            "state.json",
+            lambda content: content.replace(b'"batch": ', b'"batch": "a", "former": ', 1),
+            "checkpoint-000001/state.json: batch has a wrong type, got 'a'",
+        ),
+        (
+            "state.json",
             lambda content: content.replace(b'"format": 1', b'"format": 7'),
             "checkpoint-000001/state.json: has format 7, but 1 is known",
         ),

@@ -123,7 +123,7 @@ class RunFolder:
             raise FileNotFoundError(f"{self.path}: not a run folder, it has no {name}")
         try:
             return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise FormatError(f"{name}: not valid JSON ({error})") from None
 
 

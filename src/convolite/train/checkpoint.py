@@ -33,20 +33,20 @@ _PREFIX = "checkpoint-"
 _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
-_STATE_NAMES = (
-    "epoch",
-    "batch",
-    "step",
-    "stop_training",
-    "loader",
-    "running",
-    "epochs",
-    "history",
-    "scheduler",
-    "random",
-    "callbacks",
-    "optimizer",
-)
+_STATE_TYPES: dict[str, tuple[type, ...]] = {
+    "epoch": (int,),
+    "batch": (int,),
+    "step": (int,),
+    "stop_training": (bool,),
+    "loader": (dict, type(None)),
+    "running": (dict,),
+    "epochs": (list,),
+    "history": (dict,),
+    "scheduler": (dict, type(None)),
+    "random": (dict,),
+    "callbacks": (list,),
+    "optimizer": (dict,),
+}
 
 
 @dataclass
@@ -140,15 +140,18 @@ def _read_state(path: Path) -> dict[str, Any]:
     name = f"{path.parent.name}/{path.name}"
     try:
         state = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise FormatError(f"{name}: not valid JSON ({error})") from None
     if not isinstance(state, dict) or "format" not in state:
         raise FormatError(f"{name}: not the state of a training")
     if state["format"] != FORMAT:
         raise FormatError(f"{name}: has format {state['format']!r}, but {FORMAT} is known")
-    missing = [key for key in _STATE_NAMES if key not in state]
+    missing = [key for key in _STATE_TYPES if key not in state]
     if missing:
         raise FormatError(f"{name}: lacks {', '.join(missing)}")
+    for key, types in _STATE_TYPES.items():
+        if not isinstance(state[key], types):
+            raise FormatError(f"{name}: {key} has a wrong type, got {state[key]!r}")
     return state
 
 
