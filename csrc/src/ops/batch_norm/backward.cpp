@@ -20,11 +20,11 @@ void gradient_sums(const BatchNormShape& shape, const View& view, Span<const T> 
                    Span<const T> input, const ForwardCoefficients<T>& coefficients,
                    const Buffer<double>& first, const Buffer<double>& second) {
   const NormKernels<T>& norm = kernels<T>().norm;
-  const PartialSums parts(view);
+  const Partials<2> parts(view);
   for_each_block(view, shape.size(), [&](const Block& block) {
     const Index image = block.group * view.images, images = view.images_of(block.group);
-    double* firsts = parts.first(block.group);
-    double* seconds = parts.second(block.group);
+    double* firsts = parts.of(block.group, 0);
+    double* seconds = parts.of(block.group, 1);
     if (!view.by_planes) {
       const Buffer<double> sums(2 * block.count);
       const Index offset = image * view.columns + block.begin;
@@ -49,8 +49,8 @@ void gradient_sums(const BatchNormShape& shape, const View& view, Span<const T> 
     first[channel] = second[channel] = 0;
     for (Index group = 0; group < view.groups; ++group) {
       for (Index i = channel * view.spread; i < (channel + 1) * view.spread; ++i) {
-        first[channel] += parts.first(group)[i];
-        second[channel] += parts.second(group)[i];
+        first[channel] += parts.of(group, 0)[i];
+        second[channel] += parts.of(group, 1)[i];
       }
     }
   }

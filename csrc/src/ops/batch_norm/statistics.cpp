@@ -9,46 +9,62 @@
 namespace convolite::batch_norm {
 namespace {
 
-// The centre about which a block's deviations are summed: any value near the data will do, and an
-// infinite one would spoil the mean.
+// One block's values of one column: about `centre`, a value near the data, their mean is `shift`;
+// `squares` is the sum of squared deviations from that mean.
+struct Part {
+  double centre, shift, squares;
+};
+
+class Parts {
+ public:
+  explicit Parts(const View& view) : numbers_(view) {}
+  void set(Index group, Index column, const Part& part) const {
+    numbers_.of(group, 0)[column] = part.centre;
+    numbers_.of(group, 1)[column] = part.shift;
+    numbers_.of(group, 2)[column] = part.squares;
+  }
+  Part get(Index group, Index column) const {
+    return {numbers_.of(group, 0)[column], numbers_.of(group, 1)[column],
+            numbers_.of(group, 2)[column]};
+  }
+
+ private:
+  Partials<3> numbers_;
+};
+
+// Any value near the data will do, but an infinite one would spoil the mean.
 template <class T>
 T finite_centre(double sum, Index count) {
   const T centre = static_cast<T>(sum / static_cast<double>(count));
   return std::isfinite(centre) ? centre : T(0);
 }
 
-// Sums about a centre to a mean and a sum of squares about that mean, in place.
+// From the sums of deviations from `centre` and of their squares.
 template <class T>
-void recentre(T centre, Index count, double& first, double& second) {
-  const double values = static_cast<double>(count), shift = first / values;
-  second -= first * shift;
-  if (second < 0) second = 0;  // by rounding only; NaN stays
-  first = static_cast<double>(centre) + shift;
+Part part_of(T centre, Index count, double sum, double square_sum) {
+  const double shift = sum / static_cast<double>(count);
+  const double squares = square_sum - sum * shift;
+  return {static_cast<double>(centre), shift, squares < 0 ? 0 : squares};  // < 0 by rounding only
 }
 
 template <class T>
-void block_moments_by_planes(const View& view, const Block& block, const T* input, double* means,
-                             double* squares) {
+void sum_planes(const View& view, const Block& block, const T* input, const Parts& parts) {
   const NormKernels<T>& norm = kernels<T>().norm;
   const Index length = view.run_length, images = view.images_of(block.group);
+  const Index stride = view.columns * length;
   for (Index column = block.begin; column < block.begin + block.count; ++column) {
-    const T* plane = input + (block.group * view.images * view.columns + column) * length;
+    const T* plane = input + block.group * view.images * stride + column * length;
     double sums[2] = {0, 0};
-    norm.moments(length, plane, T(0), sums);
-    const T centre = finite_centre<T>(sums[0], length);
+    for (Index i = 0; i < images; ++i) norm.moments(kShortest, plane + i * stride, T(0), sums);
+    const T centre = finite_centre<T>(sums[0], images * kShortest);
     sums[0] = sums[1] = 0;
-    for (Index i = 0; i < images; ++i) {
-      norm.moments(length, plane + i * view.columns * length, centre, sums);
-    }
-    recentre(centre, images * length, sums[0], sums[1]);
-    means[column] = sums[0];
-    squares[column] = sums[1];
+    for (Index i = 0; i < images; ++i) norm.moments(length, plane + i * stride, centre, sums);
+    parts.set(block.group, column, part_of(centre, images * length, sums[0], sums[1]));
   }
 }
 
 template <class T>
-void block_moments_by_rows(const View& view, const Block& block, const T* input, double* means,
-                           double* squares) {
+void sum_rows(const View& view, const Block& block, const T* input, const Parts& parts) {
   const NormKernels<T>& norm = kernels<T>().norm;
   const Index images = view.images_of(block.group);
   const T* rows = input + block.group * view.images * view.columns + block.begin;
@@ -59,9 +75,8 @@ void block_moments_by_rows(const View& view, const Block& block, const T* input,
   for (Index i = 0; i < block.count; ++i) centre[i] = finite_centre<T>(sums[i], images);
   norm.column_moments(images, block.count, view.columns, rows, centre.get(), sums.get());
   for (Index i = 0; i < block.count; ++i) {
-    means[block.begin + i] = sums[i];
-    squares[block.begin + i] = sums[block.count + i];
-    recentre(centre[i], images, means[block.begin + i], squares[block.begin + i]);
+    parts.set(block.group, block.begin + i,
+              part_of(centre[i], images, sums[i], sums[block.count + i]));
   }
 }
 
@@ -71,24 +86,27 @@ struct Moments {
 };
 
 // Chan, Golub & LeVeque 1983, for any number of parts: squares = sum of the parts' squares + count
-// * (mean of the part - mean)^2. Parts are added in index order.
-Moments combine(const View& view, const BatchNormShape& shape, const PartialSums& parts,
-                Index channel) {
-  const Index begin = channel * view.spread, end = begin + view.spread;
-  Moments total{0, 0};
-  for (Index group = 0; group < view.groups; ++group) {
-    const double count = static_cast<double>(view.images_of(group) * view.column_values());
-    for (Index i = begin; i < end; ++i) total.mean += count * parts.first(group)[i];
-  }
-  total.mean /= static_cast<double>(shape.count());
-  for (Index group = 0; group < view.groups; ++group) {
-    const double count = static_cast<double>(view.images_of(group) * view.column_values());
-    for (Index i = begin; i < end; ++i) {
-      const double distance = parts.first(group)[i] - total.mean;
-      total.squares += parts.second(group)[i] + count * distance * distance;
+// * (mean of the part - mean)^2. Means are measured from the first part's centre, so that a large
+// one does not round their distances. Parts are added in index order.
+Moments combine(const View& view, const BatchNormShape& shape, const Parts& parts, Index channel) {
+  const Index first = channel * view.spread;
+  const double origin = parts.get(0, first).centre;
+  const auto for_each_part = [&](const auto& body) {
+    for (Index group = 0; group < view.groups; ++group) {
+      const double count = static_cast<double>(view.images_of(group) * view.column_values());
+      for (Index column = first; column < first + view.spread; ++column) {
+        const Part part = parts.get(group, column);
+        body(count, part.centre - origin + part.shift, part.squares);
+      }
     }
-  }
-  return total;
+  };
+  double sum = 0, squares = 0;
+  for_each_part([&](double count, double distance, double) { sum += count * distance; });
+  const double mean = sum / static_cast<double>(shape.count());
+  for_each_part([&](double count, double distance, double within) {
+    squares += within + count * (distance - mean) * (distance - mean);
+  });
+  return {origin + mean, squares};
 }
 
 template <class T>
@@ -112,14 +130,12 @@ template <class T>
 void batch_statistics(const BatchNormShape& shape, const View& view, Span<const T> input,
                       const RunningStatistics<T>& running, double eps, Span<T> mean,
                       Span<T> inv_std) {
-  const PartialSums parts(view);
+  const Parts parts(view);
   for_each_block(view, shape.size(), [&](const Block& block) {
-    double* means = parts.first(block.group);
-    double* squares = parts.second(block.group);
     if (view.by_planes) {
-      block_moments_by_planes(view, block, input.data, means, squares);
+      sum_planes(view, block, input.data, parts);
     } else {
-      block_moments_by_rows(view, block, input.data, means, squares);
+      sum_rows(view, block, input.data, parts);
     }
   });
   const double count = static_cast<double>(shape.count());

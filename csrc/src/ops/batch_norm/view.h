@@ -85,13 +85,15 @@ class ColumnValues {
   Buffer<T> buffer_;
 };
 
-// Two sums for each group of images and column: (groups, 2, columns).
-class PartialSums {
+// A few numbers for each group of images and column: (groups, Kinds, columns).
+template <int Kinds>
+class Partials {
  public:
-  explicit PartialSums(const View& view)
-      : columns_(view.columns), buffer_(view.groups * 2 * view.columns) {}
-  double* first(Index group) const { return buffer_.get() + group * 2 * columns_; }
-  double* second(Index group) const { return first(group) + columns_; }
+  explicit Partials(const View& view)
+      : columns_(view.columns), buffer_(view.groups * Kinds * view.columns) {}
+  double* of(Index group, int kind) const {
+    return buffer_.get() + (group * Kinds + kind) * columns_;
+  }
 
  private:
   Index columns_;
