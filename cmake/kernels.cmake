@@ -19,7 +19,7 @@ endfunction()
 
 if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|amd64|AMD64)$" AND NOT CONVOLITE_PORTABLE)
   set(v2 -march=x86-64 -mcx16 -msahf -mpopcnt -msse3 -msse4.1 -msse4.2 -mssse3)
-  set(v3 ${v2} -mavx -mavx2 -mbmi -mbmi2 -mf16c -mfma -mlzcnt -mmovbe)
+  set(v3 ${v2} -mavx -mavx2 -mfma)  # what isa.cpp asks the CPU for, no more
   set(v4 ${v3} -mavx512f -mavx512bw -mavx512cd -mavx512dq -mavx512vl -mprefer-vector-width=512)
   if(CONVOLITE_EMULATE_ISA)
     set(v3 ${v2})

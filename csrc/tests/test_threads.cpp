@@ -85,7 +85,7 @@ TEST_F(Threads, blocks_cover_the_range_without_overlap) {
 }
 
 TEST_F(Threads, the_count_must_be_positive) {
-  EXPECT_EQ("set_num_threads: count must be at least 1, got 0",
+  EXPECT_EQ("set_num_threads: count must be from 1 to 4096, got 0",
             message_of([] { set_num_threads(0); }));
 }
 

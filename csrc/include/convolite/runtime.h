@@ -13,7 +13,7 @@ const char* version();
 // Threads. The default is CONVOLITE_NUM_THREADS, else OMP_NUM_THREADS, else what affinity and the
 // container's quota allow. Results do not depend on it.
 int get_num_threads();
-void set_num_threads(int count);  // fails unless count >= 1
+void set_num_threads(int count);  // fails unless 1 <= count <= 4096
 
 // Instruction sets, lowest first. `isa()` is chosen at first use: the highest that this CPU
 // supports, or the one that CONVOLITE_ISA names.

@@ -73,9 +73,9 @@ class Gemm {
     const Index panel_blocks = (layout.panels() + kPanelsPerTask - 1) / kPanelsPerTask;
     const Index work = multiply_add_work(size_.m * columns * size_.k);
     const Index tasks = row_blocks * panel_blocks;
-    const WorkerScratch<T> copies(copies_rows_ ? worker_count(tasks, work) : 0,
-                                  kRowBlock * depth_block_);
-    parallel_for(tasks, work, [&](Index task, int worker) {
+    const Workers workers{worker_count(tasks, work)};
+    const WorkerScratch<T> copies(copies_rows_ ? workers.count : 0, kRowBlock * depth_block_);
+    parallel_for(tasks, workers, [&](Index task, int worker) {
       const Index panel = task / row_blocks * kPanelsPerTask;
       const Index panel_end = std::min(panel + kPanelsPerTask, layout.panels());
       multiply_block(task % row_blocks * kRowBlock, layout, panel, panel_end, first, packed,

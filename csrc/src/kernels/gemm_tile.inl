@@ -49,8 +49,9 @@ void gemm_tile(const GemmTileArguments<T>& arguments) {
   }
 }
 
-// Transposes blocks of lanes x lanes in registers by log2(lanes) stages: stage s exchanges, between rows
-// i and i + s, the lanes whose index has bit s. Edges go element by element. Bound by memory traffic.
+// Transposes blocks of lanes x lanes in registers by log2(lanes) stages: stage s exchanges, between
+// rows i and i + s, the lanes whose index has bit s. Edges go element by element. Bound by memory
+// traffic.
 template <class T, int... I>
 struct TransposeLanes {
   template <int Stage>

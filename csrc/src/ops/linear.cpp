@@ -71,11 +71,12 @@ template <class T>
 void linear_backward_bias(const LinearShape& shape, Span<const T> grad_output, Span<T> grad_bias) {
   parallel_blocks(shape.out_features, kBiasColumns, shape.output_size(),
                   [&](Index begin, Index end, int) {
-                    std::fill(grad_bias.data + begin, grad_bias.data + end, T(0));
+                    double sums[kBiasColumns] = {};  // a float stops counting at 2^24
                     for (Index n = 0; n < shape.batch; ++n) {
-                      const T* row = grad_output.data + n * shape.out_features;
-                      for (Index j = begin; j < end; ++j) grad_bias[j] += row[j];
+                      const T* row = grad_output.data + n * shape.out_features + begin;
+                      for (Index j = 0; j < end - begin; ++j) sums[j] += row[j];
                     }
+                    std::copy_n(sums, end - begin, grad_bias.data + begin);
                   });
 }
 

@@ -1,6 +1,7 @@
 #include "runtime/buffer.h"
 
 #include <convolite/runtime.h>
+#include <pthread.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -88,6 +89,10 @@ class Cache {
 
   bool poison = false;
 
+  // A fork must not copy the lock while another thread holds it.
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
  private:
   // A cached block of this class, or of one less than twice as large.
   void* take(Index capacity) {
@@ -148,7 +153,10 @@ class Cache {
 
 // Never destroyed: arrays may outlive static destruction.
 Cache& cache() {
-  static Cache* instance = new Cache;
+  static Cache* instance = [] {
+    pthread_atfork([] { cache().lock(); }, [] { cache().unlock(); }, [] { cache().unlock(); });
+    return new Cache;
+  }();
   return *instance;
 }
 

@@ -46,7 +46,9 @@ int get_num_threads() {
 }
 
 void set_num_threads(int count) {
-  if (count < 1) fail("set_num_threads: count must be at least 1, got ", count);
+  if (count < 1 || count > 4096) {
+    fail("set_num_threads: count must be from 1 to 4096, got ", count);
+  }
   chosen_threads = count;
 }
 

@@ -24,23 +24,40 @@ void run_tasks(Index tasks, int workers, TaskFunction function, void* context);
 // How many workers a loop of `tasks` tasks with `work` element operations in all would use.
 int worker_count(Index tasks, Index work);
 
-// body(task, worker) for each task in [0, tasks); worker is in [0, worker_count(tasks, work)).
+// A decided number of workers. Whoever sizes scratch by it passes it on, since another thread may
+// call set_num_threads in between.
+struct Workers {
+  int count;
+};
+
+// body(task, worker) for each task in [0, tasks); worker is in [0, workers.count).
 template <class Body>
-void parallel_for(Index tasks, Index work, Body&& body) {
+void parallel_for(Index tasks, Workers workers, Body&& body) {
   using Plain = std::remove_reference_t<Body>;
   run_tasks(
-      tasks, worker_count(tasks, work),
+      tasks, workers.count,
       [](void* context, Index task, int worker) { (*static_cast<Plain*>(context))(task, worker); },
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
+// The same with as many workers as the work deserves.
+template <class Body>
+void parallel_for(Index tasks, Index work, Body&& body) {
+  parallel_for(tasks, Workers{worker_count(tasks, work)}, body);
+}
+
 // Cuts [0, size) into blocks of `block` elements: body(begin, end, worker) for each.
 template <class Body>
-void parallel_blocks(Index size, Index block, Index work, Body&& body) {
-  parallel_for((size + block - 1) / block, work, [&](Index task, int worker) {
+void parallel_blocks(Index size, Index block, Workers workers, Body&& body) {
+  parallel_for((size + block - 1) / block, workers, [&](Index task, int worker) {
     const Index begin = task * block;
     body(begin, begin + block < size ? begin + block : size, worker);
   });
+}
+
+template <class Body>
+void parallel_blocks(Index size, Index block, Index work, Body&& body) {
+  parallel_blocks(size, block, Workers{worker_count((size + block - 1) / block, work)}, body);
 }
 
 }  // namespace convolite

@@ -50,9 +50,10 @@ class DirectConvolution {
   void run(const T* source, const T* packed, const T* bias, Activation activation, T* result) {
     const Index blocks = (lattice_.result.h + rows_ - 1) / rows_;
     const Index tasks = lattice_.result.n * lattice_.groups * blocks;
-    std::vector<Worker> workers(static_cast<std::size_t>(worker_count(tasks, work())));
+    const Workers count{worker_count(tasks, work())};
+    std::vector<Worker> workers(static_cast<std::size_t>(count.count));
     for (Worker& worker : workers) allocate(worker);
-    parallel_for(tasks, work(), [&](Index task, int number) {
+    parallel_for(tasks, count, [&](Index task, int number) {
       const Task now{task / blocks / lattice_.groups, task / blocks % lattice_.groups,
                      task % blocks};
       Worker& worker = workers[static_cast<std::size_t>(number)];
@@ -264,9 +265,9 @@ void pack_forward(const Conv2dShape& shape, const DirectConvolution<T>& direct, 
   const Index tasks = shape.groups * panels.panels();
   const Index depth = shape.group_in() * shape.taps();
   const Index kernel_w = shape.kernel.w;
-  const WorkerScratch<T> scratch(worker_count(tasks, shape.weight_size()),
-                                 block * shape.taps() * direct.widest_panel());
-  parallel_for(tasks, shape.weight_size(), [&](Index task, int worker) {
+  const Workers workers{worker_count(tasks, shape.weight_size())};
+  const WorkerScratch<T> scratch(workers.count, block * shape.taps() * direct.widest_panel());
+  parallel_for(tasks, workers, [&](Index task, int worker) {
     const Index group = task / panels.panels(), panel = task % panels.panels();
     const Index width = panels.width(panel), used = panels.used(panel);
     const Index first = group * shape.group_out() + panels.first_column(panel);
@@ -294,9 +295,9 @@ void pack_backward_input(const Conv2dShape& shape, const TapLattice& lattice,
   const PanelLayout& panels = direct.panels();
   const Index tasks = shape.groups * panels.panels();
   const Index taps = shape.taps();
-  const WorkerScratch<T> scratch(worker_count(tasks, shape.weight_size()),
-                                 taps * direct.widest_panel());
-  parallel_for(tasks, shape.weight_size(), [&](Index task, int worker) {
+  const Workers workers{worker_count(tasks, shape.weight_size())};
+  const WorkerScratch<T> scratch(workers.count, taps * direct.widest_panel());
+  parallel_for(tasks, workers, [&](Index task, int worker) {
     const Index group = task / panels.panels(), panel = task % panels.panels();
     const Index width = panels.width(panel), used = panels.used(panel);
     T* by_tap = scratch.of(worker);  // [tap][c] of one output channel

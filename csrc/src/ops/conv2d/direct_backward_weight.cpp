@@ -46,9 +46,10 @@ class BackwardWeight {
     const Index tasks = parts_ * splits_ * shape_.groups;
     partial_ = Buffer<T>(parts_ * part_size());
     const Index work = shape_.result().size() + multiply_add_work(shape_.multiply_adds());
-    std::vector<Worker> scratch(static_cast<std::size_t>(worker_count(tasks, work)));
+    const Workers workers{worker_count(tasks, work)};
+    std::vector<Worker> scratch(static_cast<std::size_t>(workers.count));
     for (Worker& worker : scratch) allocate(worker);
-    parallel_for(tasks, work, [&](Index task, int worker) {
+    parallel_for(tasks, workers, [&](Index task, int worker) {
       accumulate(scratch[static_cast<std::size_t>(worker)], task % parts_, task / parts_ % splits_,
                  task / parts_ / splits_);
     });

@@ -27,17 +27,28 @@ const std::vector<Conv2dMethod<T>>& menu() {
   return methods;
 }
 
-// The sum of one plane in eight interleaved partial sums, whatever the vector width.
+constexpr Index kSumBlock = 4096;  // summed in T, so that the compiler may use vectors
+
+// The sum of up to kSumBlock elements in eight interleaved partial sums, whatever the vector width.
 template <class T>
-T sum_plane(const T* plane, Index size) {
+T sum_block(const T* block, Index size) {
   T partial[8] = {};
   Index i = 0;
   for (; i + 8 <= size; i += 8) {
-    for (int j = 0; j < 8; ++j) partial[j] += plane[i + j];
+    for (int j = 0; j < 8; ++j) partial[j] += block[i + j];
   }
-  for (; i < size; ++i) partial[i % 8] += plane[i];
+  for (; i < size; ++i) partial[i % 8] += block[i];
   return ((partial[0] + partial[1]) + (partial[2] + partial[3])) +
          ((partial[4] + partial[5]) + (partial[6] + partial[7]));
+}
+
+template <class T>
+double sum_plane(const T* plane, Index size) {
+  double sum = 0;
+  for (Index i = 0; i < size; i += kSumBlock) {
+    sum += sum_block(plane + i, std::min(kSumBlock, size - i));
+  }
+  return sum;
 }
 
 }  // namespace
@@ -88,12 +99,12 @@ void conv2d_backward_weight(const Conv2dShape& shape, Span<const T> grad_output,
 template <class T>
 void conv2d_backward_bias(const Nchw& result, Span<const T> grad_output, Span<T> grad_bias) {
   parallel_for(result.c, result.size(), [&](Index channel, int) {
-    T sum = 0;
+    double sum = 0;
     for (Index n = 0; n < result.n; ++n) {
       sum +=
           sum_plane(grad_output.data + (n * result.c + channel) * result.pixels(), result.pixels());
     }
-    grad_bias[channel] = sum;
+    grad_bias[channel] = static_cast<T>(sum);
   });
 }
 

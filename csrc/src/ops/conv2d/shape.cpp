@@ -8,6 +8,7 @@ namespace convolite {
 namespace {
 
 constexpr Index kLargestImage = Index{1} << 31;  // offsets inside one image are 32 bits wide
+constexpr Index kLargestRow = Index{1} << 25;    // as are those of a row of tiles, 48 lanes wide
 
 void check_positive(const char* name, HW value) {
   if (value.h < 1 || value.w < 1) fail("conv2d: ", name, " must be positive, got ", value);
@@ -42,6 +43,9 @@ Conv2dShape Conv2dShape::infer(const Nchw& input, const Nchw& weight, HW stride,
     fail("conv2d: channels must be positive (input.shape = ", input, ", filters.shape = ", weight,
          ")");
   }
+  if (input.n < 0 || input.h < 0 || input.w < 0) {
+    fail("conv2d: sizes must not be negative (input.shape = ", input, ")");
+  }
   const HW kernel{weight.h, weight.w};
   check_positive("kernel size", kernel);
   check_positive("stride", stride);
@@ -74,11 +78,19 @@ Conv2dShape Conv2dShape::infer(const Nchw& input, const Nchw& weight, HW stride,
   checked_product("conv2d", input.n, weight.n, shape.output.h, shape.output.w, 8);
   const Index largest =
       std::max({checked_product("conv2d", input.c, padded.h, padded.w),
-                checked_product("conv2d", weight.n, shape.output.h, shape.output.w),
+                checked_product("conv2d", weight.n, shape.output.h, shape.output.w + span.w),
                 checked_product("conv2d", weight.n, weight.c, kernel.h, kernel.w)});
   if (largest >= kLargestImage) {
     fail(
         "conv2d: one padded image and the filters must have fewer than 2^31 elements "
+        "(input.shape = ",
+        input, ", filters.shape = ", weight, ", padding = ", padding, ")");
+  }
+  const Index longest = std::max(
+      {padded.h, padded.w, std::min(stride.h, input.h) * input.w, weight.c * kernel.h * kernel.w});
+  if (longest >= kLargestRow) {
+    fail(
+        "conv2d: a padded side, stride times width, and one filter must be below 2^25 "
         "(input.shape = ",
         input, ", filters.shape = ", weight, ", padding = ", padding, ")");
   }

@@ -36,8 +36,9 @@ void for_each_plane(const Grid<T>& grid, const Body& body) {
   const Index work = grid.input.size() + planes * grid.outputs();
   const Index margin = grid.kernel + kernels<T>().lanes;
   const Index pitch = grid.left + grid.input.w + 2 * grid.columns.count() + 4 * margin;
-  const WorkerScratch<T> scratch(worker_count((planes + block - 1) / block, work), 2 * pitch);
-  parallel_blocks(planes, block, work, [&](Index begin, Index end, int worker) {
+  const Workers workers{worker_count((planes + block - 1) / block, work)};
+  const WorkerScratch<T> scratch(workers.count, 2 * pitch);
+  parallel_blocks(planes, block, workers, [&](Index begin, Index end, int worker) {
     T* memory = scratch.of(worker);
     std::fill_n(memory, 2 * pitch, T(0));
     for (Index plane = begin; plane < end; ++plane) {

@@ -185,8 +185,9 @@ void max_pool2d_forward(const Pool2dShape& shape, Span<const T> input, Span<T> o
   assert(shape.byte_offsets() == (sizeof(Offset) == 1));
   const Index output_pixels = shape.output.h * shape.output.w;
   const Index block = planes_per_task(shape);
+  const Workers workers{worker_count((shape.planes() + block - 1) / block, work(shape))};
   const auto run = [&](const auto& body) {
-    parallel_blocks(shape.planes(), block, work(shape), [&](Index begin, Index end, int worker) {
+    parallel_blocks(shape.planes(), block, workers, [&](Index begin, Index end, int worker) {
       body(ForwardTask<T, Offset>{end - begin, input.data + begin * shape.input.pixels(),
                                   output.data + begin * output_pixels,
                                   offsets.data + begin * output_pixels},
@@ -206,8 +207,7 @@ void max_pool2d_forward(const Pool2dShape& shape, Span<const T> input, Span<T> o
     if (fits_rows<T>(shape, taps)) {
       const auto first = first_column_taps(taps, kernels<T>().lanes);
       const auto layout = RowRing<T>::layout(shape);
-      const Index tasks = (shape.planes() + block - 1) / block;
-      const WorkerScratch<T> scratch(worker_count(tasks, work(shape)), layout.slots * layout.pitch);
+      const WorkerScratch<T> scratch(workers.count, layout.slots * layout.pitch);
       return run([&](const ForwardTask<T, Offset>& task, int worker) {
         forward_rows(shape, taps.rows, first, scratch.of(worker), task);
       });
