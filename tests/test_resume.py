@@ -315,6 +315,11 @@ def test_the_newest_weights_lie_beside_the_checkpoint(tmp_path):
             lambda content: content.replace(b'"random"', b'"randon"'),
             "checkpoint-000001/state.json: lacks random",
         ),
+        (
+            "state.json",
+            lambda content: content.replace(b'"running": ', b'"running": {}, "former": ', 1),
+            r".*: an entry of the saved state is wrong \(KeyError",
+        ),
         ("weights.safetensors", lambda content: content[:-4], "weights.safetensors: tensor"),
         ("optimizer.safetensors", lambda content: b"", "optimizer.safetensors: not a safetensors"),
     ],

@@ -114,7 +114,11 @@ class RunFolder:
         """Return the results, or None if the training is not done."""
         if not (self.path / _RESULTS).exists():
             return None
-        results: dict[str, float] = self._read_json(_RESULTS)
+        results = self._read_json(_RESULTS)
+        if not isinstance(results, dict) or not all(
+            isinstance(results.get(name), float) for name in ("loss", "accuracy")
+        ):
+            raise FormatError(f"{_RESULTS}: loss and accuracy must be numbers")
         return results
 
     def _read_json(self, name: str) -> Any:

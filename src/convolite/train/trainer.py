@@ -18,6 +18,7 @@ import numpy.typing as npt
 from convolite import _args, random
 from convolite.autograd import no_grad
 from convolite.data import DataLoader
+from convolite.errors import FormatError
 from convolite.functional import cross_entropy, softmax
 from convolite.optim.lr_scheduler import ReduceLROnPlateau
 from convolite.tensor import Tensor
@@ -250,7 +251,11 @@ class Trainer:
             If it does not fit the model, the optimizer or the scheduler.
         """
         trainer = cls(model, optimizer, loss, metrics, callbacks, scheduler)
-        trainer._restore(read_checkpoint(path))
+        saved = read_checkpoint(path)
+        try:
+            trainer._restore(saved)
+        except (AttributeError, IndexError, KeyError, TypeError) as error:
+            raise FormatError(f"{path}: an entry of the saved state is wrong ({error!r})") from None
         return trainer
 
     @property
