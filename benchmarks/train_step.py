@@ -34,6 +34,7 @@ def main() -> int:
     arguments = parse_arguments()
     if arguments.contender:
         return serve(arguments)
+    subprocess.run([sys.executable, "-c", "import convolite; convolite.show_config()"], check=True)
     results = [compare(arguments, batch_norm) for batch_norm in (False, True)]
     report = {
         "machine": machine(),
@@ -120,7 +121,9 @@ def compare(arguments: argparse.Namespace, batch_norm: bool) -> dict:
 
 def summarize(contenders: list[Contender], batch_norm: bool) -> dict:
     title = "sample_cnn with batch norm" if batch_norm else "sample_cnn"
-    print(f"\n{title}\n{'':14}{'median ms':>10}{'quartile':>10}  losses of the first steps")
+    versions = ", ".join(f"{each.name} {each.hello['version']}" for each in contenders)
+    print(f"\n{title}, {versions}")
+    print(f"{'':14}{'median ms':>10}{'quartile':>10}  losses of the first steps")
     rows = {}
     for contender in contenders:
         milliseconds = [1000 * second for second in contender.seconds]
