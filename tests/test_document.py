@@ -284,14 +284,14 @@ FILTERS = np.zeros((8, 3, 3, 3), np.float32)
         (
             lambda: convolite.conv2d(IMAGE.astype(complex), FILTERS),
             TypeError,
-            "conv2d: input must be an array of real numbers, got complex128",
+            "conv2d: input must be real numbers, got complex128",
         ),
         (
             lambda: convolite.conv2d(None, FILTERS),
             TypeError,
-            "conv2d: input must be an array of real numbers, got object",
+            "conv2d: input must be real numbers, got None",
         ),
-        (lambda: convolite.conv2d(IMAGE, "text"), TypeError, "conv2d: filters must be an array of"),
+        (lambda: convolite.conv2d(IMAGE, "text"), TypeError, "conv2d: filters must be real"),
         (lambda: convolite.conv2d(IMAGE, FILTERS, 1.5), TypeError, "conv2d: stride must be an int"),
         (
             lambda: convolite.conv2d(IMAGE, FILTERS, 0),

@@ -6,8 +6,11 @@ sense together (window inside the input, channels that match) is decided by the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
+from math import isfinite
 from operator import index as exact_integer
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -99,7 +102,7 @@ def choice(op: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
     TypeError, ValueError
         If it is not a string, or not one of them.
     """
-    if value in allowed and isinstance(value, str):
+    if isinstance(value, str) and value in allowed:
         return value
     error = ValueError if isinstance(value, str) else TypeError
     spellings = ", ".join(repr(name) for name in allowed)
@@ -110,8 +113,8 @@ def fused_activation(op: str, value: Any) -> str:
     """Return the core's name of an ``activation=None | "relu" | "relu6"`` argument."""
     if value is None:
         return "none"
-    if value in ("relu", "relu6"):
-        return str(value)
+    if isinstance(value, str) and value in ("relu", "relu6"):
+        return value
     error = ValueError if isinstance(value, str) else TypeError
     raise error(f"{op}: activation must be None, 'relu' or 'relu6', got {value!r}")
 
@@ -132,8 +135,27 @@ def number(op: str, argument: str, value: Any) -> float:
     if type(value) is float:
         return value
     if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
-        return float(value)
-    raise TypeError(f"{op}: {argument} must be a number, got {value!r}")
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueError(f"{op}: {argument} must fit a float, got {excerpt(value)}") from None
+    raise TypeError(f"{op}: {argument} must be a number, got {excerpt(value)}")
+
+
+def not_negative(op: str, argument: str, value: Any) -> float:
+    """Return `value` as a float, if it is a finite number of 0 or more."""
+    amount = number(op, argument, value)
+    if not amount >= 0.0:
+        raise ValueError(f"{op}: {argument} must not be negative, got {value}")
+    return finite(op, argument, amount)
+
+
+def finite(op: str, argument: str, value: Any) -> float:
+    """Return `value` as a float, if it is a number but neither NaN nor infinite."""
+    amount = number(op, argument, value)
+    if not isfinite(amount):
+        raise ValueError(f"{op}: {argument} must be finite, got {amount}")
+    return amount
 
 
 def at_least(smallest: int, op: str, argument: str, value: Any) -> int:
@@ -145,13 +167,65 @@ def at_least(smallest: int, op: str, argument: str, value: Any) -> int:
     return count
 
 
+def positive_pair(op: str, argument: str, value: Any) -> Pair:
+    """Return a size-like argument as two ints, if both are positive."""
+    sizes = pair(op, argument, value)
+    if min(sizes) < 1:
+        raise ValueError(f"{op}: {argument} must be positive, got {sizes}")
+    return sizes
+
+
+def items(op: str, argument: str, value: Iterable[Any]) -> list[Any]:
+    """Return what an iterable yields; strings and things without items raise ``TypeError``."""
+    try:
+        if isinstance(value, (str, bytes)):
+            raise TypeError
+        iterator = iter(value)
+    except TypeError:
+        raise TypeError(f"{op}: {argument} must be a sequence, got {excerpt(value)}") from None
+    return list(iterator)
+
+
+def text(op: str, argument: str, value: Any) -> str:
+    """Return `value` if it is a string."""
+    if isinstance(value, str):
+        return value
+    raise TypeError(f"{op}: {argument} must be a string, got {excerpt(value)}")
+
+
+def path(op: str, argument: str, value: Any) -> Path:
+    """Return a string or path object as a Path."""
+    if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
+        raise TypeError(f"{op}: {argument} must be a path, got {excerpt(value)}")
+    if "\0" in os.fspath(value):
+        raise ValueError(f"{op}: {argument} must not hold a null character, got {value!r}")
+    return Path(value)
+
+
+def excerpt(value: Any) -> str:
+    """Return the beginning of ``repr(value)``, on one line."""
+    words = " ".join(repr(value).split())
+    return words if len(words) <= 60 else words[:57] + "..."
+
+
+def real_dtype(op: str, value: Any) -> np.dtype[Any]:
+    """Return a dtype argument as a numpy dtype of floats, integers or bools."""
+    try:
+        dtype: np.dtype[Any] | None = None if value is None else np.dtype(value)
+    except (TypeError, ValueError, SyntaxError, DeprecationWarning):
+        dtype = None
+    if dtype is None or dtype.kind not in "fiub":
+        raise TypeError(f"{op}: dtype must be a dtype of real numbers, got {excerpt(value)}")
+    return dtype
+
+
 def float_dtype(op: str, value: Any) -> np.dtype[Any]:
     """Return a dtype argument as numpy's float32 or float64; None means float32."""
     if value is None:
         return np.dtype(np.float32)
     try:
         dtype: np.dtype[Any] = np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError, DeprecationWarning):
         raise TypeError(f"{op}: dtype must be float32 or float64, got {value!r}") from None
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"{op}: dtype must be float32 or float64, got {dtype}")

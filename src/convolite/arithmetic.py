@@ -5,9 +5,14 @@ Comparisons are not differentiable and give arrays.
 
 from __future__ import annotations
 
+import operator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from convolite import operators
+from convolite._args import excerpt
 from convolite.autograd import Differentiable
 from convolite.interop import array_of
 
@@ -69,21 +74,34 @@ class Arithmetic(Differentiable):
         return operators.Logarithm.apply(self)
 
     def __eq__(self, other: object) -> Any:
-        return self._data == array_of(other)
+        return self._compared(operator.eq, other)
 
     def __ne__(self, other: object) -> Any:
-        return self._data != array_of(other)
+        return self._compared(operator.ne, other)
 
     def __lt__(self, other: Any) -> Any:
-        return self._data < array_of(other)
+        return self._compared(operator.lt, other)
 
     def __le__(self, other: Any) -> Any:
-        return self._data <= array_of(other)
+        return self._compared(operator.le, other)
 
     def __gt__(self, other: Any) -> Any:
-        return self._data > array_of(other)
+        return self._compared(operator.gt, other)
 
     def __ge__(self, other: Any) -> Any:
-        return self._data >= array_of(other)
+        return self._compared(operator.ge, other)
 
     __hash__ = object.__hash__
+
+    def _compared(self, comparison: Callable[[Any, Any], Any], other: Any) -> Any:
+        """The comparison of every element, as an array of bools."""
+        values = array_of(other)
+        try:
+            return comparison(self._data, values)
+        except TypeError:
+            raise TypeError(f"a tensor cannot be compared with {excerpt(other)}") from None
+        except ValueError:
+            raise ValueError(
+                f"{comparison.__name__}: shapes do not broadcast "
+                f"(a.shape = {self._data.shape}, b.shape = {np.shape(values)})"
+            ) from None

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, pair
-from convolite.autograd import Array
+from convolite._args import choice, not_negative, pair, positive_pair
+from convolite.interop import numpys_array
 from convolite.tensor import Tensor
 
 _LAYOUTS = ("NCHW", "NHWC")
@@ -107,8 +107,8 @@ def max_pooling(
     _check_images("max_pooling", images, layout)
     output = functional.max_pool2d(
         _to_nchw(images, layout),
-        pair("max_pooling", "pool_size", pool_size),
-        pair("max_pooling", "stride", stride),
+        positive_pair("max_pooling", "pool_size", pool_size),
+        positive_pair("max_pooling", "stride", stride),
         pair("max_pooling", "padding", padding),
     )
     return _result(_from_nchw(output, layout), returns_tensor)
@@ -145,6 +145,7 @@ def batch_normalization(
     """
     op = "batch_normalization"
     choice(op, "layout", layout, _LAYOUTS)
+    eps = not_negative(op, "epsilon", epsilon)
     (values, scale, shift), returns_tensor = _floats(op, input=input, gamma=gamma, beta=beta)
     if values.ndim not in (2, 4):
         raise ValueError(f"{op}: input must have 2 or 4 axes, got input.shape = {values.shape}")
@@ -157,14 +158,14 @@ def batch_normalization(
         ones = (1,) * (values.ndim - 2)
         output = centered * scale.reshape(-1, *ones) + shift.reshape(-1, *ones)
     else:
-        output = functional.batch_norm(values, None, None, scale, shift, training=True, eps=epsilon)
+        output = functional.batch_norm(values, None, None, scale, shift, training=True, eps=eps)
     return _result(_from_nchw(output, layout), returns_tensor)
 
 
 def _floats(op: str, **arguments: Any) -> tuple[list[Any], bool]:
     """Return the arguments as Tensors of one float dtype, and whether any was a Tensor."""
     given = {
-        name: value if isinstance(value, Tensor) else Tensor(_as_array(op, name, value))
+        name: value if isinstance(value, Tensor) else Tensor(numpys_array(value, op, name))
         for name, value in arguments.items()
         if not (name == "bias" and value is None)
     }
@@ -172,16 +173,6 @@ def _floats(op: str, **arguments: Any) -> tuple[list[Any], bool]:
     dtype = np.float32 if dtypes == {np.dtype(np.float32)} else np.float64
     tensors = [given[name].astype(dtype) if name in given else None for name in arguments]
     return tensors, any(isinstance(value, Tensor) for value in arguments.values())
-
-
-def _as_array(op: str, name: str, value: Any) -> Array:
-    """An ndarray of numpy's choice; unlike `tensor`, Python numbers keep 64 bits."""
-    if not hasattr(value, "__array__") and hasattr(value, "__dlpack__"):
-        return np.from_dlpack(value)
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"{op}: {name} must be an array of real numbers, got {array.dtype}")
-    return array
 
 
 def _check_images(op: str, images: Tensor, layout: str) -> None:

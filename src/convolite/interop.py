@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from convolite._args import excerpt
 from convolite.autograd import Array, Differentiable
 
 REAL_KINDS = "fiub"  # floats, integers with and without sign, bools
 
 
-def as_array(data: Any) -> Array:
+def as_array(data: Any, op: str = "tensor", argument: str = "data") -> Array:
     """Return an ndarray, sharing memory where that is possible.
 
     Arrays and anything with ``__array__`` or DLPack keep their dtype; Python numbers and nested
@@ -24,15 +25,36 @@ def as_array(data: Any) -> Array:
     ------
     TypeError
         If the elements are not real numbers.
+    ValueError
+        If the rows of nested lists differ in length.
+    """
+    array = numpys_array(data, op, argument)
+    keeps = hasattr(data, "dtype") or hasattr(data, "__dlpack__")
+    return array if keeps else array.astype(np.float32)
+
+
+def numpys_array(data: Any, op: str, argument: str) -> Array:
+    """Return an ndarray like `as_array`, but with numpy's dtypes for Python numbers.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `as_array`.
     """
     if isinstance(data, Differentiable):
         return data._data
     if not hasattr(data, "__array__") and hasattr(data, "__dlpack__"):
         return np.from_dlpack(data)
-    array = np.asarray(data)
+    try:
+        array = np.asarray(data)
+    except ValueError:
+        raise ValueError(
+            f"{op}: {argument} must have rows of one length, got {excerpt(data)}"
+        ) from None
     if array.dtype.kind not in REAL_KINDS:
-        raise TypeError(f"tensor: data must be real numbers, got {_excerpt(data)}")
-    return array if hasattr(data, "dtype") else array.astype(np.float32)
+        found = data.dtype if hasattr(data, "dtype") else excerpt(data)
+        raise TypeError(f"{op}: {argument} must be real numbers, got {found}")
+    return array
 
 
 def array_of(value: Any) -> Any:
@@ -58,8 +80,3 @@ def without_tensors(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: without_tensors(item) for key, item in value.items()}
     return value
-
-
-def _excerpt(data: Any) -> str:
-    text = repr(data)
-    return text if len(text) <= 60 else text[:57] + "..."

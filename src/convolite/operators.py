@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from convolite import _core
+from convolite._args import excerpt
 from convolite.autograd import Array, Context, Differentiable, Function
 
 Gradients = tuple[Array | None, ...]
@@ -43,9 +44,12 @@ def operands(left: Any, right: Any) -> tuple[Any, Any]:
 def _as_operand(other_dtype: np.dtype[Any], value: Any) -> Array:
     if isinstance(value, (int, float, np.generic)):
         return np.asarray(value, other_dtype if other_dtype.kind == "f" else np.float32)
-    array = np.asarray(value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"a tensor cannot be combined with {value!r}")
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        array = None
+    if array is None or array.dtype.kind not in "fiub":
+        raise TypeError(f"a tensor cannot be combined with {excerpt(value)}")
     return array
 
 

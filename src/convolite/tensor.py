@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from math import prod
-from operator import index as exact_integer
-from typing import Any, SupportsIndex
+from typing import Any
 
 import numpy as np
 
-from convolite import operators, reductions
+from convolite import _args, operators, reductions
 from convolite.arithmetic import Arithmetic
 from convolite.autograd import Array, Context, Function, run_backward
 from convolite.interop import REAL_KINDS, as_array, plain_index, without_tensors
@@ -107,7 +106,7 @@ class Tensor(Arithmetic):
             self._grad = None
             return
         matches = isinstance(value, Tensor) and value.dtype == self.dtype
-        gradient = value if matches else Tensor(np.asarray(value, self.dtype))
+        gradient = value if matches else Tensor(self._gradient("grad", value))
         if gradient.shape != self.shape:
             raise ValueError(f"grad: must have shape {self.shape}, got {gradient.shape}")
         self._grad = gradient
@@ -150,7 +149,7 @@ class Tensor(Arithmetic):
 
     def astype(self, dtype: Any) -> Tensor:
         """Return the tensor converted to a dtype; between floats this can be differentiated."""
-        target = np.dtype(dtype)
+        target = _args.real_dtype("astype", dtype)
         if target == self.dtype:
             return self
         if target.kind == "f":
@@ -189,7 +188,7 @@ class Tensor(Arithmetic):
             gradient = np.empty_like(self._data)
             gradient.fill(1.0)
         else:
-            gradient = np.asarray(grad, dtype=self.dtype)
+            gradient = self._gradient("backward", grad)
             if gradient.shape != self.shape:
                 raise ValueError(
                     f"backward: grad must have shape {self.shape}, got {gradient.shape}"
@@ -214,11 +213,14 @@ class Tensor(Arithmetic):
 
     def argmax(self, axis: int | None = None) -> Any:
         """Return the positions of the largest values, as integers (an ndarray, no gradient)."""
-        return self._data.argmax(axis)
+        return self._data.argmax(None if axis is None else self._axis("argmax", "axis", axis))
 
     def reshape(self, *shape: Any) -> Tensor:
         """Return the same elements in another shape, given as ints or one tuple; one may be -1."""
-        wanted = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+        given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+        wanted = tuple(_args.size("reshape", "shape", length) for length in given)
+        if min(wanted, default=0) < -1 or wanted.count(-1) > 1:
+            raise ValueError(f"reshape: shape may hold one -1 and no negative size, got {wanted}")
         try:
             return reductions.Reshape.apply(self, wanted)
         except ValueError:
@@ -231,8 +233,8 @@ class Tensor(Arithmetic):
         """Return the tensor with the axes from `start_dim` to `end_dim` merged into one."""
         if self.ndim == 0:
             return self.reshape(1)
-        first = self._axis("flatten", start_dim)
-        last = self._axis("flatten", end_dim)
+        first = self._axis("flatten", "start_dim", start_dim)
+        last = self._axis("flatten", "end_dim", end_dim)
         if first > last:
             raise ValueError(
                 f"flatten: start_dim {start_dim} comes after end_dim {end_dim} "
@@ -244,27 +246,30 @@ class Tensor(Arithmetic):
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Return the tensor with two axes exchanged."""
         axes = list(range(self.ndim))
-        first, second = self._axis("transpose", dim0), self._axis("transpose", dim1)
+        first = self._axis("transpose", "dim0", dim0)
+        second = self._axis("transpose", "dim1", dim1)
         axes[first], axes[second] = second, first
         return reductions.Permute.apply(self, tuple(axes))
 
     def permute(self, *axes: Any) -> Tensor:
         """Return the tensor with its axes in another order, given as ints or one tuple."""
         given = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], Sequence) else axes
-        order = tuple(self._axis("permute", axis) for axis in given)
+        order = tuple(self._axis("permute", "axes", axis) for axis in given)
         if sorted(order) != list(range(self.ndim)):
             raise ValueError(
                 f"permute: axes must name every axis once, got {given} (shape = {self.shape})"
             )
         return reductions.Permute.apply(self, order)
 
-    def _axis(self, op: str, axis: Any) -> int:
-        if isinstance(axis, bool) or not isinstance(axis, SupportsIndex):
-            raise TypeError(f"{op}: an axis must be an int, got {axis!r}")
-        position = exact_integer(axis)
+    def _gradient(self, op: str, value: Any) -> Array:
+        return as_array(value, op, "grad").astype(self.dtype, copy=False)
+
+    def _axis(self, op: str, argument: str, axis: Any) -> int:
+        position = _args.integer(op, argument, axis)
         if not -self.ndim <= position < self.ndim:
             raise ValueError(
-                f"{op}: axis {position} is out of range for {self.ndim} axes (shape = {self.shape})"
+                f"{op}: {argument} {position} is out of range for {self.ndim} axes "
+                f"(shape = {self.shape})"
             )
         return position % self.ndim
 
@@ -272,13 +277,18 @@ class Tensor(Arithmetic):
         if axis is None:
             return tuple(range(self.ndim))
         given = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-        axes = tuple(self._axis(op, item) for item in given)
+        axes = tuple(self._axis(op, "axis", item) for item in given)
         if len(set(axes)) != len(axes):
             raise ValueError(f"{op}: axis names an axis twice, got {axis!r}")
         return axes
 
     def __getitem__(self, index: Any) -> Tensor:
-        return reductions.Index.apply(self, plain_index(index))
+        try:
+            return reductions.Index.apply(self, plain_index(index))
+        except (IndexError, ValueError) as error:
+            raise IndexError(
+                f"tensor: index {_args.excerpt(index)} does not fit shape {self.shape} ({error})"
+            ) from None
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.ndim == 0:
@@ -348,9 +358,16 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
         Convert to this dtype.
     requires_grad : bool
         Whether `backward` shall compute a gradient for it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the data are no numbers, or rows of different lengths, or the dtype is not one of
+        real numbers.
     """
     array = as_array(data)
-    return Tensor(np.array(array, dtype=dtype, order="C"), requires_grad)
+    target = array.dtype if dtype is None else _args.real_dtype("tensor", dtype)
+    return Tensor(np.array(array, dtype=target, order="C"), requires_grad)
 
 
 def from_dlpack(source: Any) -> Tensor:
@@ -360,6 +377,6 @@ def from_dlpack(source: Any) -> Tensor:
     return Tensor(np.from_dlpack(source))
 
 
-def as_tensor(value: Any) -> Tensor:
+def as_tensor(value: Any, op: str = "tensor", argument: str = "data") -> Tensor:
     """Return `value` itself if it is a Tensor, else a Tensor around it (an ndarray is shared)."""
-    return value if isinstance(value, Tensor) else Tensor(value)
+    return value if isinstance(value, Tensor) else Tensor(as_array(value, op, argument))

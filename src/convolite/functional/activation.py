@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from convolite import _core
-from convolite._args import choice, integer, number
+from convolite._args import choice, number, size
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor, as_tensor
 
@@ -64,7 +64,7 @@ class LogSoftmax(Function):
 
 
 def _activate(name: str, input: Any, parameter: float = 0.0) -> Tensor:
-    return Activation.apply(as_tensor(input), name, parameter)
+    return Activation.apply(as_tensor(input, name, "input"), name, parameter)
 
 
 def relu(input: Any) -> Tensor:
@@ -164,7 +164,7 @@ def softmax(input: Any, dim: int) -> Tensor:
     TypeError, ValueError
         If `dim` is not an int or out of range.
     """
-    return Softmax.apply(as_tensor(input), integer("softmax", "dim", dim))
+    return Softmax.apply(as_tensor(input, "softmax", "input"), size("softmax", "dim", dim))
 
 
 def log_softmax(input: Any, dim: int) -> Tensor:
@@ -181,4 +181,5 @@ def log_softmax(input: Any, dim: int) -> Tensor:
     TypeError, ValueError
         If `dim` is not an int or out of range.
     """
-    return LogSoftmax.apply(as_tensor(input), integer("log_softmax", "dim", dim))
+    values = as_tensor(input, "log_softmax", "input")
+    return LogSoftmax.apply(values, size("log_softmax", "dim", dim))

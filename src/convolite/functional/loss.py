@@ -11,6 +11,7 @@ from convolite import _core
 from convolite._args import choice, integer, number
 from convolite.autograd import Array, Context, Function
 from convolite.functional.activation import log_softmax
+from convolite.interop import numpys_array
 from convolite.tensor import Tensor, as_tensor
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -110,9 +111,9 @@ def cross_entropy(
         For dtypes, shapes and options that do not fit, and for a target outside [0, C).
     """
     op = "cross_entropy"
-    logits = as_tensor(input)
-    labels = _array_of(target)
-    class_weight = None if weight is None else np.asarray(_array_of(weight), logits.dtype)
+    logits = as_tensor(input, op, "input")
+    labels = numpys_array(target, op, "target")
+    class_weight = None if weight is None else _weights(op, weight, logits)
     smoothing = number(op, "label_smoothing", label_smoothing)
     choice(op, "reduction", reduction, REDUCTIONS)
     ignored = integer(op, "ignore_index", ignore_index)
@@ -176,7 +177,8 @@ def nll_loss(
         For dtypes and shapes that do not fit, and for a target outside [0, C).
     """
     op = "nll_loss"
-    likelihood, classes = as_tensor(input), _classes(op, _array_of(target))
+    likelihood = as_tensor(input, op, "input")
+    classes = _classes(op, numpys_array(target, op, "target"))
     ignored = integer(op, "ignore_index", ignore_index)
     choice(op, "reduction", reduction, REDUCTIONS)
     unbatched = likelihood.ndim == 1 and classes.ndim == 0
@@ -208,7 +210,8 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
     ValueError
         If the shapes differ.
     """
-    left, right = as_tensor(input), as_tensor(target)
+    left = as_tensor(input, "mse_loss", "input")
+    right = as_tensor(target, "mse_loss", "target")
     choice("mse_loss", "reduction", reduction, REDUCTIONS)
     if left.shape != right.shape:
         raise ValueError(
@@ -225,8 +228,8 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
     return loss.mean() if reduction == "mean" else loss.sum()
 
 
-def _array_of(value: Any) -> Array:
-    return value.numpy() if isinstance(value, Tensor) else np.asarray(value)
+def _weights(op: str, weight: Any, input: Tensor) -> Array:
+    return numpys_array(weight, op, "weight").astype(input.dtype, copy=False)
 
 
 def _classes(op: str, labels: Array) -> NDArray[np.int64]:
@@ -238,7 +241,7 @@ def _classes(op: str, labels: Array) -> NDArray[np.int64]:
 
 
 def _class_weights(op: str, weight: Any, input: Tensor) -> Array:
-    weights = np.asarray(_array_of(weight), input.dtype)
+    weights = _weights(op, weight, input)
     if weights.shape != (input.shape[1],):
         raise ValueError(
             f"{op}: weight must have one value for each of {input.shape[1]} classes, "

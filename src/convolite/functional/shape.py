@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convolite import random
-from convolite._args import choice, integer, number
+from convolite._args import choice, integer, items, number
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor, as_tensor
 
@@ -18,10 +18,10 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
     Raises
     ------
-    ValueError
-        If an axis is out of range or the two are in the wrong order.
+    TypeError, ValueError
+        If an axis is no int or out of range, or the two are in the wrong order.
     """
-    return as_tensor(input).flatten(start_dim, end_dim)
+    return as_tensor(input, "flatten", "input").flatten(start_dim, end_dim)
 
 
 class Concatenate(Function):
@@ -53,7 +53,8 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     TypeError, ValueError
         If there are none, or if their dtypes or shapes differ.
     """
-    parts = [as_tensor(part) for part in tensors]
+    given = items("cat", "tensors", tensors)
+    parts = [as_tensor(part, "cat", f"tensors[{i}]") for i, part in enumerate(given)]
     if not parts:
         raise ValueError("cat: tensors must hold at least one tensor, got none")
     first = parts[0]
@@ -130,8 +131,8 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
         For widths that are not pairs of ints, too many of them, or a cut larger than the axis.
     """
     choice("pad", "mode", mode, ("constant",))
-    tensor = as_tensor(input)
-    given = [integer("pad", "pad", width) for width in pad]
+    tensor = as_tensor(input, "pad", "input")
+    given = [integer("pad", "pad", width) for width in items("pad", "pad", pad)]
     if len(given) % 2 or len(given) > 2 * tensor.ndim:
         raise ValueError(
             f"pad: pad must hold two widths for each of at most {tensor.ndim} axes, "
@@ -180,7 +181,8 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     TypeError, ValueError
         If `input` does not hold floats, or `p` is not within [0, 1].
     """
-    return _dropout("dropout", as_tensor(input), p, training, as_tensor(input).shape)
+    tensor = as_tensor(input, "dropout", "input")
+    return _dropout("dropout", tensor, p, training, tensor.shape)
 
 
 def dropout2d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
@@ -191,7 +193,7 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
     TypeError, ValueError
         If `input` holds no floats or is no image, or `p` is not within [0, 1].
     """
-    tensor = as_tensor(input)
+    tensor = as_tensor(input, "dropout2d", "input")
     if tensor.ndim not in (3, 4):
         raise ValueError(
             f"dropout2d: input must be (N, C, H, W) or (C, H, W), got input.shape = {tensor.shape}"
