@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from convolite import _core
 from convolite._args import padding4
-from convolite.nn.container import Sequential, steps
+from convolite.nn.container import ACTIVATIONS, Sequential, steps
 from convolite.nn.conv import Conv2d
 from convolite.nn.linear import Identity, Linear
 from convolite.nn.module import Module
@@ -48,7 +48,7 @@ def explain(module: Module, input_shape: tuple[int, ...]) -> Explanation:
     Raises
     ------
     TypeError, ValueError
-        If the shape is not one, or does not fit the module.
+        If `module` is none, or the shape is not one or does not fit the module.
     """
     recorded = calls("explain", module, input_shape)
     names = {id(each): name for name, each in module.named_modules()}
@@ -59,19 +59,35 @@ def explain(module: Module, input_shape: tuple[int, ...]) -> Explanation:
         for host, along in steps(container.children())
         if along is not None
     }
+    behind = {key: names[id(earlier)] for key, earlier in _moved(module).items()}
     return Explanation(
         [
             Choice(call.name or "-", type(call.module).__name__, *choice)
             for call in recorded
-            for choice in _choices(call, merged.get(id(call.module)))
+            for choice in _choices(call, merged.get(id(call.module)), behind.get(id(call.module)))
         ]
     )
 
 
-def _choices(call: Call, host: str | None) -> list[tuple[str, str, str]]:
+def _moved(module: Module) -> dict[int, Module]:
+    """For each activation that runs later than it is listed, what it runs behind."""
+    found: dict[int, Module] = {}
+    for container in module.modules():
+        if isinstance(container, Sequential):
+            listed = [id(child) for child in container.children()]
+            run = [each for pair in steps(container.children()) for each in pair if each]
+            for place, each in enumerate(run):
+                if listed[place] != id(each) and type(each) in ACTIVATIONS:
+                    found[id(each)] = run[place - 1]
+    return found
+
+
+def _choices(call: Call, host: str | None, behind: str | None) -> list[tuple[str, str, str]]:
     module = call.module
     if host is not None:
         return [("all", "merged", f"applied by {host} while it writes its output")]
+    if behind is not None:
+        return [("all", "direct", f"runs behind {behind}, which leaves it fewer elements")]
     if isinstance(module, Conv2d):
         return _convolution(module, call.input.shape)
     if isinstance(module, Linear):

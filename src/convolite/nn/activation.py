@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from convolite import functional
-from convolite._args import choice, number
+from convolite._args import choice, number, size
 from convolite.nn.module import Module
 from convolite.tensor import Tensor
 
@@ -129,7 +129,7 @@ class Softmax(Module):
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = size("Softmax", "dim", dim)
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function along the axis."""
@@ -145,7 +145,7 @@ class LogSoftmax(Module):
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
-        self.dim = dim
+        self.dim = size("LogSoftmax", "dim", dim)
 
     def forward(self, input: Any) -> Tensor:
         """Apply the function along the axis."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from convolite._args import excerpt, integer, items
 from convolite.nn.activation import ReLU, ReLU6
 from convolite.nn.conv import Conv2d
 from convolite.nn.linear import Linear
@@ -18,7 +19,7 @@ from convolite.nn.norm import BatchNorm1d, BatchNorm2d
 from convolite.nn.pooling import MaxPool2d
 
 _ACTIVATED = frozenset([Conv2d, Linear, BatchNorm1d, BatchNorm2d])
-_ACTIVATIONS: Mapping[type[Module], str] = {ReLU: "relu", ReLU6: "relu6"}
+ACTIVATIONS: Mapping[type[Module], str] = {ReLU: "relu", ReLU6: "relu6"}
 
 
 class _Ordered(Module):
@@ -30,10 +31,7 @@ class _Ordered(Module):
             self._append(name, module)
 
     def _append(self, name: str, module: Any) -> None:
-        if not isinstance(module, Module):
-            raise TypeError(
-                f"{type(self).__name__}: module {name} must be a Module, got {module!r}"
-            )
+        self._check_module(name, module)
         if hasattr(self, name):
             raise ValueError(f"{type(self).__name__}: the name {name!r} is already in use")
         setattr(self, name, module)
@@ -56,10 +54,26 @@ class _Ordered(Module):
         if isinstance(index, slice):
             chosen = self._names()[index]
             return type(self)._from_children({name: getattr(self, name) for name in chosen})
-        return getattr(self, self._names()[index])
+        return getattr(self, self._name_at(index))
 
     def __setitem__(self, index: int, module: Module) -> None:
-        setattr(self, self._names()[index], module)
+        name = self._name_at(index)
+        self._check_module(name, module)
+        setattr(self, name, module)
+
+    def _check_module(self, name: str, module: Any) -> None:
+        if not isinstance(module, Module):
+            raise TypeError(
+                f"{type(self).__name__}: module {name} must be a Module, got {excerpt(module)}"
+            )
+
+    def _name_at(self, index: int) -> str:
+        names, position = self._names(), integer(type(self).__name__, "index", index)
+        if not -len(names) <= position < len(names):
+            raise IndexError(
+                f"{type(self).__name__}: index {position} is out of range for {len(names)} modules"
+            )
+        return names[position]
 
     @classmethod
     def _from_children(cls, children: Mapping[str, Module]) -> Any:
@@ -93,7 +107,7 @@ class Sequential(_Ordered):
             if along is None:
                 input = module(input)
             else:
-                input = module.forward_activated(input, _ACTIVATIONS[type(along)])
+                input = module.forward_activated(input, ACTIVATIONS[type(along)])
         return input
 
     @classmethod
@@ -107,7 +121,7 @@ def steps(modules: Iterable[Module]) -> list[tuple[Any, Module | None]]:
     for module in modules:
         if not module._forward_hooks and found:
             previous, along = found[-1]
-            if type(module) in _ACTIVATIONS and along is None and _is_plain(previous, _ACTIVATED):
+            if type(module) in ACTIVATIONS and along is None and _is_plain(previous, _ACTIVATED):
                 found[-1] = previous, module
                 continue
             if along is not None and _commutes_with_activations(module):
@@ -140,11 +154,12 @@ class ModuleList(_Ordered):
     """
 
     def __init__(self, modules: Iterable[Module] = ()) -> None:
-        super().__init__((str(i), module) for i, module in enumerate(modules))
+        given = items("ModuleList", "modules", modules)
+        super().__init__((str(i), module) for i, module in enumerate(given))
 
     def extend(self, modules: Iterable[Module]) -> ModuleList:
         """Append all modules and return the list."""
-        for module in modules:
+        for module in items("ModuleList", "modules", modules):
             self.append(module)
         return self
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, float_dtype, integer, padding4, pair
+from convolite._args import choice, float_dtype, padding4, pair, size
 from convolite.nn import init
 from convolite.nn.module import Module
-from convolite.nn.parameter import Parameter
+from convolite.nn.parameter import Parameter, empty_parameter
 from convolite.tensor import Tensor
 
 
@@ -29,6 +29,13 @@ class Conv2d(Module):
     padding_mode : {"zeros"}
     device : {None, "cpu"}
     dtype : float32 or float64, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        For sizes, spellings and dtypes that no input could fit.
+    MemoryError
+        If there is no room for the weights.
 
     Attributes
     ----------
@@ -51,19 +58,19 @@ class Conv2d(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.in_channels = integer("Conv2d", "in_channels", in_channels)
-        self.out_channels = integer("Conv2d", "out_channels", out_channels)
+        self.in_channels = size("Conv2d", "in_channels", in_channels)
+        self.out_channels = size("Conv2d", "out_channels", out_channels)
         self.kernel_size = pair("Conv2d", "kernel_size", kernel_size)
         self.stride = pair("Conv2d", "stride", stride)
         self.padding = padding
         self.dilation = pair("Conv2d", "dilation", dilation)
-        self.groups = integer("Conv2d", "groups", groups)
+        self.groups = size("Conv2d", "groups", groups)
         self.padding_mode = choice("Conv2d", "padding_mode", padding_mode, ("zeros",))
-        choice("Conv2d", "device", device or "cpu", ("cpu",))
+        choice("Conv2d", "device", "cpu" if device is None else device, ("cpu",))
         self._check()
         element = float_dtype("Conv2d", dtype)
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
-        self.weight = Parameter(np.empty(shape, element))
+        self.weight = empty_parameter("Conv2d", "weight", shape, element)
         self.bias = Parameter(np.empty(self.out_channels, element)) if bias else None
         self.reset_parameters()
 

@@ -6,10 +6,11 @@ Random values come from the generator that `convolite.manual_seed` restarts.
 from __future__ import annotations
 
 from math import prod, sqrt
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from convolite import random
-from convolite._args import choice
+from convolite._args import choice, excerpt, finite, not_negative, number
+from convolite.autograd import Array
 from convolite.tensor import Tensor
 
 AnyTensor = TypeVar("AnyTensor", bound=Tensor)
@@ -27,19 +28,25 @@ def ones_(tensor: AnyTensor) -> AnyTensor:
 
 def constant_(tensor: AnyTensor, value: float) -> AnyTensor:
     """Fill with a number."""
-    tensor.numpy()[...] = value
+    _array_of("constant_", tensor)[...] = number("constant_", "value", value)
     return tensor
 
 
 def uniform_(tensor: AnyTensor, a: float = 0.0, b: float = 1.0) -> AnyTensor:
     """Fill with numbers spread evenly over [a, b)."""
-    tensor.numpy()[...] = random.generator().uniform(a, b, tensor.shape)
+    array = _array_of("uniform_", tensor)
+    low, high = finite("uniform_", "a", a), finite("uniform_", "b", b)
+    if low > high:
+        raise ValueError(f"uniform_: b must not be below a, got a = {a}, b = {b}")
+    array[...] = random.generator().uniform(low, high, array.shape)
     return tensor
 
 
 def normal_(tensor: AnyTensor, mean: float = 0.0, std: float = 1.0) -> AnyTensor:
     """Fill with normally distributed numbers."""
-    tensor.numpy()[...] = random.generator().normal(mean, std, tensor.shape)
+    array = _array_of("normal_", tensor)
+    centre, deviation = finite("normal_", "mean", mean), not_negative("normal_", "std", std)
+    array[...] = random.generator().normal(centre, deviation, array.shape)
     return tensor
 
 
@@ -70,13 +77,16 @@ def kaiming_normal_(
 
 def xavier_uniform_(tensor: AnyTensor, gain: float = 1.0) -> AnyTensor:
     """Fill evenly within ±gain * sqrt(6 / (fan_in + fan_out)), Glorot and Bengio 2010."""
-    bound = gain * sqrt(6.0 / sum(fans("xavier_uniform_", tensor)))
+    op = "xavier_uniform_"
+    bound = not_negative(op, "gain", gain) * sqrt(6.0 / sum(fans(op, tensor)))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: AnyTensor, gain: float = 1.0) -> AnyTensor:
     """Fill normally with deviation gain * sqrt(2 / (fan_in + fan_out))."""
-    return normal_(tensor, 0.0, gain * sqrt(2.0 / sum(fans("xavier_normal_", tensor))))
+    op = "xavier_normal_"
+    deviation = not_negative(op, "gain", gain) * sqrt(2.0 / sum(fans(op, tensor)))
+    return normal_(tensor, 0.0, deviation)
 
 
 def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
@@ -88,13 +98,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     param : float, optional
         Negative slope of the leaky ReLU; 0.01 if left out.
     """
+    slope = 0.01 if param is None else finite("calculate_gain", "param", param)
     gains = {
         "linear": 1.0,
         "conv2d": 1.0,
         "sigmoid": 1.0,
         "tanh": 5.0 / 3.0,
         "relu": sqrt(2.0),
-        "leaky_relu": sqrt(2.0 / (1.0 + (0.01 if param is None else param) ** 2)),
+        "leaky_relu": sqrt(2.0 / (1.0 + slope**2)),
         "selu": 0.75,
     }
     return gains[choice("calculate_gain", "nonlinearity", nonlinearity, tuple(gains))]
@@ -105,9 +116,10 @@ def fans(op: str, tensor: Tensor) -> tuple[int, int]:
 
     Raises
     ------
-    ValueError
-        For tensors with fewer than two axes.
+    TypeError, ValueError
+        For what is no tensor, and for tensors with fewer than two axes.
     """
+    _array_of(op, tensor)
     if tensor.ndim < 2:
         raise ValueError(f"{op}: tensor must have at least 2 axes, got shape {tensor.shape}")
     window = prod(tensor.shape[2:])
@@ -127,4 +139,11 @@ def default_weight_and_bias_(weight: Tensor, bias: Tensor | None) -> None:
 def _kaiming_std(op: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     choice(op, "mode", mode, ("fan_in", "fan_out"))
     fan = fans(op, tensor)[mode == "fan_out"]
+    finite(op, "a", a)
     return calculate_gain(nonlinearity, a) / sqrt(fan)
+
+
+def _array_of(op: str, tensor: Any) -> Array:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{op}: tensor must be a Tensor, got {excerpt(tensor)}")
+    return tensor.numpy()

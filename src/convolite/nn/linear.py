@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, float_dtype, integer
+from convolite._args import choice, float_dtype, size
 from convolite.nn import init
 from convolite.nn.module import Module
-from convolite.nn.parameter import Parameter
+from convolite.nn.parameter import Parameter, empty_parameter
 from convolite.tensor import Tensor, as_tensor
 
 
@@ -24,6 +24,13 @@ class Linear(Module):
         Whether a bias is added.
     device : {None, "cpu"}
     dtype : float32 or float64, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        For sizes, spellings and dtypes that no input could fit.
+    MemoryError
+        If there is no room for the weights.
 
     Attributes
     ----------
@@ -40,14 +47,15 @@ class Linear(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.in_features = integer("Linear", "in_features", in_features)
-        self.out_features = integer("Linear", "out_features", out_features)
-        choice("Linear", "device", device or "cpu", ("cpu",))
+        self.in_features = size("Linear", "in_features", in_features)
+        self.out_features = size("Linear", "out_features", out_features)
+        choice("Linear", "device", "cpu" if device is None else device, ("cpu",))
         for name in ("in_features", "out_features"):
             if getattr(self, name) < 1:
                 raise ValueError(f"Linear: {name} must be positive, got {getattr(self, name)}")
         element = float_dtype("Linear", dtype)
-        self.weight = Parameter(np.empty((self.out_features, self.in_features), element))
+        shape = (self.out_features, self.in_features)
+        self.weight = empty_parameter("Linear", "weight", shape, element)
         self.bias = Parameter(np.empty(self.out_features, element)) if bias else None
         self.reset_parameters()
 
@@ -79,4 +87,4 @@ class Identity(Module):
 
     def forward(self, input: Any) -> Tensor:
         """Return the input."""
-        return as_tensor(input)
+        return as_tensor(input, "Identity", "input")

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from convolite import functional
+from convolite._args import choice, integer, number
+from convolite.functional.loss import REDUCTIONS
 from convolite.nn.module import Module
-from convolite.tensor import Tensor
+from convolite.tensor import Tensor, as_tensor
 
 
 class _ClassLoss(Module):
@@ -15,9 +17,12 @@ class _ClassLoss(Module):
     def __init__(self, weight: Any, ignore_index: int, reduction: str) -> None:
         super().__init__()
         self.weight: Tensor | None
-        self.register_buffer("weight", weight)
-        self.ignore_index = ignore_index
-        self.reduction = reduction
+        name = type(self).__name__
+        self.register_buffer(
+            "weight", None if weight is None else as_tensor(weight, name, "weight")
+        )
+        self.ignore_index = integer(name, "ignore_index", ignore_index)
+        self.reduction = choice(name, "reduction", reduction, REDUCTIONS)
 
 
 class CrossEntropyLoss(_ClassLoss):
@@ -43,7 +48,11 @@ class CrossEntropyLoss(_ClassLoss):
         label_smoothing: float = 0.0,
     ) -> None:
         super().__init__(weight, ignore_index, reduction)
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = number("CrossEntropyLoss", "label_smoothing", label_smoothing)
+        if not 0.0 <= self.label_smoothing <= 1.0:
+            raise ValueError(
+                f"CrossEntropyLoss: label_smoothing must be from 0 to 1, got {label_smoothing}"
+            )
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """Return the loss of logits (N, C, ...) for targets (N, ...)."""
@@ -93,7 +102,7 @@ class MSELoss(Module):
 
     def __init__(self, *, reduction: str = "mean") -> None:
         super().__init__()
-        self.reduction = reduction
+        self.reduction = choice("MSELoss", "reduction", reduction, REDUCTIONS)
 
     def forward(self, input: Any, target: Any) -> Tensor:
         """Return the loss of an input for a target of its shape."""

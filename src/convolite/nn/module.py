@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from convolite._args import float_dtype
+from convolite._args import excerpt, float_dtype, text
 from convolite.autograd import Array
 from convolite.nn.parameter import Parameter
 from convolite.nn.state import LoadResult, load_arrays
@@ -66,8 +66,10 @@ class Module:
         persistent : bool
             Whether `state_dict` contains it.
         """
+        text("register_buffer", "name", name)
+        buffer = None if value is None else as_tensor(value, "register_buffer", "value")
         self._buffer_names = {**self._buffer_names, name: persistent}
-        setattr(self, name, None if value is None else as_tensor(value))
+        setattr(self, name, buffer)
 
     def register_forward_hook(self, hook: Hook) -> HookHandle:
         """Call ``hook(module, inputs, output)`` after each forward pass of this module.
@@ -75,13 +77,17 @@ class Module:
         A value other than None that it returns takes the place of the output. A module with
         hooks is never merged with its neighbours. Call ``remove()`` on the result to end it.
         """
+        if not callable(hook):
+            raise TypeError(f"register_forward_hook: hook must be callable, got {excerpt(hook)}")
         key = next(_hook_keys)
         self._forward_hooks = {**self._forward_hooks, key: hook}
         return HookHandle(self, key)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Register a child under a name; the same as assigning an attribute."""
-        setattr(self, name, module)
+        if module is not None and not isinstance(module, Module):
+            raise TypeError(f"add_module: module must be a Module or None, got {excerpt(module)}")
+        setattr(self, text("add_module", "name", name), module)
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """Yield the direct children with their names."""
@@ -96,7 +102,7 @@ class Module:
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Module]]:
         """Yield this module and all below it, each once, with dotted names."""
         seen: set[int] = set()
-        for name, module in self._walk(prefix):
+        for name, module in self._walk(text("named_modules", "prefix", prefix)):
             if id(module) not in seen:
                 seen.add(id(module))
                 yield name, module
@@ -148,6 +154,8 @@ class Module:
 
     def apply(self: Self, function: Callable[[Module], Any]) -> Self:
         """Call a function on every module, children first."""
+        if not callable(function):
+            raise TypeError(f"apply: function must be callable, got {excerpt(function)}")
         for child in self.children():
             child.apply(function)
         function(self)
@@ -168,7 +176,7 @@ class Module:
         children's.
         """
         state = {}
-        for name, module in self._walk(prefix.rstrip(".")):
+        for name, module in self._walk(text("state_dict", "prefix", prefix).rstrip(".")):
             lead = f"{name}." if name else ""
             for key, parameter in module._own_parameters():
                 state[lead + key] = parameter.numpy()
@@ -212,6 +220,11 @@ class Module:
         -------
         Summary
             Rows with output shape, parameters, multiply-adds and bytes of output.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If the shape is not one, or does not fit the module.
         """
         from convolite.nn.summary import summarize
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, float_dtype, integer
+from convolite._args import choice, float_dtype, not_negative, number, size
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter
@@ -32,12 +32,12 @@ class _BatchNorm(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        self.num_features = integer(name, "num_features", num_features)
+        self.num_features = size(name, "num_features", num_features)
         if self.num_features < 1:
             raise ValueError(f"{name}: num_features must be positive, got {num_features}")
-        choice(name, "device", device or "cpu", ("cpu",))
-        self.eps = eps
-        self.momentum = momentum
+        choice(name, "device", "cpu" if device is None else device, ("cpu",))
+        self.eps = not_negative(name, "eps", eps)
+        self.momentum = None if momentum is None else number(name, "momentum", momentum)
         self.affine = affine
         self.track_running_stats = track_running_stats
         element = float_dtype(name, dtype)
@@ -132,6 +132,11 @@ class BatchNorm2d(_BatchNorm):
         Whether running statistics are kept and used in inference.
     device : {None, "cpu"}
     dtype : float32 or float64, optional
+
+    Raises
+    ------
+    TypeError, ValueError
+        For a number of channels that is not positive, a negative eps and other types.
 
     Attributes
     ----------

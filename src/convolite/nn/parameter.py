@@ -23,9 +23,23 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
-        array = as_array(data)
+        array = as_array(data, "Parameter", "data")
         native = array.astype(array.dtype.newbyteorder("="), copy=False)
         super().__init__(np.require(native, requirements=["C", "W"]), requires_grad)
 
     def __repr__(self) -> str:
         return f"Parameter({super().__repr__()})"
+
+
+def empty_parameter(op: str, name: str, shape: tuple[int, ...], dtype: Any) -> Parameter:
+    """Return a Parameter whose values are yet to be set.
+
+    Raises
+    ------
+    MemoryError
+        If there is no room for it.
+    """
+    try:
+        return Parameter(np.empty(shape, dtype))
+    except (MemoryError, ValueError):  # numpy raises the latter beyond 2^63 bytes
+        raise MemoryError(f"{op}: {name} of shape {shape} does not fit into memory") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from convolite import functional
-from convolite._args import pair
+from convolite._args import Pair, pair, positive_pair, size
 from convolite.nn.module import Module
 from convolite.tensor import Tensor
 
@@ -23,6 +23,11 @@ class MaxPool2d(Module):
         Must be False.
     ceil_mode : bool
         Whether windows that reach beyond the padded image count.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For windows and steps that are not positive, and padding above half the window.
     """
 
     def __init__(
@@ -42,8 +47,7 @@ class MaxPool2d(Module):
         self.ceil_mode = ceil_mode
         if return_indices:
             raise ValueError("MaxPool2d: return_indices must be False, got True")
-        for name in ("kernel_size", "stride", "padding", "dilation"):
-            pair("MaxPool2d", name, getattr(self, name))
+        _check_window("MaxPool2d", kernel_size, self.stride, padding, dilation)
 
     def forward(self, input: Any) -> Tensor:
         """Pool images (N, C, H, W) or one image (C, H, W)."""
@@ -79,6 +83,12 @@ class AvgPool2d(Module):
         Whether the padding's zeros count in the mean.
     divisor_override : int, optional
         Divide the sums by this instead of the window's size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For windows and steps that are not positive, padding above half the window, and a
+        divisor of zero.
     """
 
     def __init__(
@@ -97,8 +107,11 @@ class AvgPool2d(Module):
         self.ceil_mode = ceil_mode
         self.count_include_pad = count_include_pad
         self.divisor_override = divisor_override
-        for name in ("kernel_size", "stride", "padding"):
-            pair("AvgPool2d", name, getattr(self, name))
+        _check_window("AvgPool2d", kernel_size, self.stride, padding, 1)
+        if divisor_override is not None and not size(
+            "AvgPool2d", "divisor_override", divisor_override
+        ):
+            raise ValueError("AvgPool2d: divisor_override must not be zero")
 
     def forward(self, input: Any) -> Tensor:
         """Pool images (N, C, H, W) or one image (C, H, W)."""
@@ -124,11 +137,20 @@ class AdaptiveAvgPool2d(Module):
     ----------
     output_size : int or (h, w)
         A None in the pair keeps that side of the image.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For sizes that are not positive ints.
     """
 
     def __init__(self, output_size: Any) -> None:
         super().__init__()
         self.output_size = output_size
+        sides = output_size
+        if isinstance(sides, (tuple, list)):
+            sides = tuple(1 if side is None else side for side in sides)
+        positive_pair("AdaptiveAvgPool2d", "output_size", sides)
 
     def forward(self, input: Any) -> Tensor:
         """Pool images (N, C, H, W) or one image (C, H, W) to the output size."""
@@ -137,3 +159,22 @@ class AdaptiveAvgPool2d(Module):
     def extra_repr(self) -> str:
         """Return the output size."""
         return f"output_size={self.output_size}"
+
+
+def _check_window(op: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any) -> None:
+    """Raise what the function would raise for any input, with the module's name."""
+    kernel = positive_pair(op, "kernel_size", kernel_size)
+    positive_pair(op, "stride", stride)
+    spacing = positive_pair(op, "dilation", dilation)
+    borders = pair(op, "padding", padding)
+    if min(borders) < 0:
+        raise ValueError(f"{op}: padding must not be negative, got {borders}")
+    if any(borders[i] > _span(kernel, spacing)[i] // 2 for i in range(2)):
+        raise ValueError(
+            f"{op}: padding must be at most half the kernel (kernel_size = {kernel}, "
+            f"padding = {borders}, dilation = {spacing})"
+        )
+
+
+def _span(kernel: Pair, dilation: Pair) -> Pair:
+    return dilation[0] * (kernel[0] - 1) + 1, dilation[1] * (kernel[1] - 1) + 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from convolite import functional
-from convolite._args import number
+from convolite._args import number, size
 from convolite.nn.module import Module
 from convolite.tensor import Tensor
 
@@ -15,8 +15,8 @@ class Flatten(Module):
 
     def __init__(self, start_dim: int = 1, end_dim: int = -1) -> None:
         super().__init__()
-        self.start_dim = start_dim
-        self.end_dim = end_dim
+        self.start_dim = size("Flatten", "start_dim", start_dim)
+        self.end_dim = size("Flatten", "end_dim", end_dim)
 
     def forward(self, input: Any) -> Tensor:
         """Return the input with merged axes."""

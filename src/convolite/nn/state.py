@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from convolite.autograd import Array
+from convolite.interop import numpys_array
 
 
 class LoadResult(NamedTuple):
@@ -43,10 +42,9 @@ def load_arrays(
 
 
 def _numbers(name: str, value: Any) -> Array:
-    array = np.asarray(value.detach() if hasattr(value, "detach") else value)
-    if array.dtype.kind not in "fiub":
-        raise TypeError(f"load_state_dict: {name} must be an array of numbers, got {array.dtype}")
-    return array
+    return numpys_array(
+        value.detach() if hasattr(value, "detach") else value, "load_state_dict", name
+    )
 
 
 def _absences(result: LoadResult) -> list[str]:

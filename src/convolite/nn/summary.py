@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from convolite._args import integer
+from convolite._args import excerpt, integer, items
 from convolite.autograd import no_grad
 from convolite.nn.conv import Conv2d
 from convolite.nn.linear import Linear
@@ -96,9 +96,12 @@ def calls(op: str, module: Module, input_shape: tuple[int, ...]) -> list[Call]:
     Raises
     ------
     TypeError, ValueError
-        If `input_shape` is not a tuple of positive ints.
+        If `module` is no Module, or `input_shape` not a tuple of positive ints.
     """
-    sizes = tuple(integer(op, "input_shape", size) for size in input_shape)
+    if not isinstance(module, Module):
+        raise TypeError(f"{op}: module must be a Module, got {excerpt(module)}")
+    given = items(op, "input_shape", input_shape)
+    sizes = tuple(integer(op, "input_shape", size) for size in given)
     if not sizes or min(sizes) < 1:
         raise ValueError(f"{op}: input_shape must hold positive ints, got {input_shape}")
     if len(sizes) in (1, 3):

@@ -1,0 +1,124 @@
+"""Modules refuse at construction what no input could make work, under their own names."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import convolite
+from convolite import models, nn
+
+pytestmark = pytest.mark.smoke
+
+POOLING = [
+    (lambda: nn.MaxPool2d(0), r"MaxPool2d: kernel_size must be positive, got \(0, 0\)"),
+    (lambda: nn.MaxPool2d(2, 0), r"MaxPool2d: stride must be positive, got \(0, 0\)"),
+    (lambda: nn.MaxPool2d(2, padding=-1), r"MaxPool2d: padding must not be negative, got \(-1, "),
+    (lambda: nn.MaxPool2d(2, padding=2), "MaxPool2d: padding must be at most half the kernel"),
+    (lambda: nn.MaxPool2d(2, dilation=0), r"MaxPool2d: dilation must be positive, got \(0, 0\)"),
+    (lambda: nn.AvgPool2d(-1), r"AvgPool2d: kernel_size must be positive, got \(-1, -1\)"),
+    (lambda: nn.AvgPool2d(2, (1, 0)), r"AvgPool2d: stride must be positive, got \(1, 0\)"),
+    (lambda: nn.AvgPool2d(3, padding=2), "AvgPool2d: padding must be at most half the kernel"),
+    (lambda: nn.AvgPool2d(2, divisor_override=0), "AvgPool2d: divisor_override must not be zero"),
+    (lambda: nn.AdaptiveAvgPool2d(0), r"AdaptiveAvgPool2d: output_size must be positive, got \(0"),
+    (lambda: nn.AdaptiveAvgPool2d((1, 2, 3)), "AdaptiveAvgPool2d: output_size must be an int or a"),
+]
+
+VALUES = [
+    *POOLING,
+    (lambda: nn.BatchNorm2d(3, eps=-1), "BatchNorm2d: eps must not be negative, got -1"),
+    (lambda: nn.BatchNorm1d(3, eps=np.inf), "BatchNorm1d: eps must be finite, got inf"),
+    (lambda: nn.BatchNorm1d(2**31), "BatchNorm1d: num_features must be below 2\\^31"),
+    (lambda: nn.Conv2d(2**31, 1, 1), "Conv2d: in_channels must be below 2\\^31, got 2147483648"),
+    (lambda: nn.Linear(2**31, 2**31), "Linear: in_features must be below 2\\^31, got 2147483648"),
+    (lambda: nn.Linear(2, 2, device=""), "Linear: device must be one of 'cpu', got ''"),
+    (lambda: nn.MSELoss(reduction="all"), "MSELoss: reduction must be one of 'none', 'mean', 'su"),
+    (lambda: nn.NLLLoss(reduction="x"), "NLLLoss: reduction must be one of 'none', 'mean', 'sum'"),
+    (
+        lambda: nn.CrossEntropyLoss(label_smoothing=2),
+        "CrossEntropyLoss: label_smoothing must be fr",
+    ),
+    (lambda: nn.CrossEntropyLoss([[1], [1, 2]]), "CrossEntropyLoss: weight must have rows of one"),
+    (lambda: nn.init.uniform_(nn.Parameter(np.ones(2)), 1, 0), "uniform_: b must not be below a"),
+    (lambda: nn.init.normal_(nn.Parameter(np.ones(2)), 0, -1), "normal_: std must not be negative"),
+    (lambda: models.lenet5(0), "lenet5: num_classes must be positive, got 0"),
+]
+
+TYPES = [
+    (lambda: nn.AdaptiveAvgPool2d("a"), "AdaptiveAvgPool2d: output_size must be an int or a pair"),
+    (lambda: nn.AvgPool2d(2, divisor_override=1.5), "AvgPool2d: divisor_override must be an int"),
+    (lambda: nn.BatchNorm2d(3, momentum="a"), "BatchNorm2d: momentum must be a number, got 'a'"),
+    (lambda: nn.BatchNorm2d(3, eps=None), "BatchNorm2d: eps must be a number, got None"),
+    (lambda: nn.Flatten("a"), "Flatten: start_dim must be an int, got 'a'"),
+    (lambda: nn.Flatten(1, None), "Flatten: end_dim must be an int, got None"),
+    (lambda: nn.Softmax(1.5), "Softmax: dim must be an int, got 1.5"),
+    (lambda: nn.LogSoftmax(None), "LogSoftmax: dim must be an int, got None"),
+    (lambda: nn.CrossEntropyLoss("a"), "CrossEntropyLoss: weight must be real numbers, got 'a'"),
+    (
+        lambda: nn.CrossEntropyLoss(ignore_index=1.5),
+        "CrossEntropyLoss: ignore_index must be an int",
+    ),
+    (lambda: nn.MSELoss(reduction=None), "MSELoss: reduction must be one of"),
+    (lambda: nn.Parameter("a"), "Parameter: data must be real numbers, got 'a'"),
+    (lambda: nn.ModuleList(5), "ModuleList: modules must be a sequence, got 5"),
+    (lambda: nn.ModuleList().extend(None), "ModuleList: modules must be a sequence, got None"),
+    (lambda: nn.Sequential(5), "Sequential: module 0 must be a Module, got 5"),
+    (lambda: nn.Sequential(nn.ReLU())["a"], "Sequential: index must be an int, got 'a'"),
+    (lambda: nn.Sequential(nn.ReLU()).__setitem__(0, 5), "Sequential: module 0 must be a Module"),
+    (lambda: nn.ReLU().summary(None), "summary: input_shape must be a sequence, got None"),
+    (lambda: nn.ReLU().summary("12"), "summary: input_shape must be a sequence, got '12'"),
+    (lambda: convolite.explain(None, (1, 2)), "explain: module must be a Module, got None"),
+    (lambda: nn.ReLU().register_buffer(5, None), "register_buffer: name must be a string, got 5"),
+    (lambda: nn.ReLU().register_buffer("a", "b"), "register_buffer: value must be real numbers"),
+    (lambda: nn.ReLU().register_forward_hook(5), "register_forward_hook: hook must be callable"),
+    (lambda: nn.ReLU().add_module("a", 5), "add_module: module must be a Module or None, got 5"),
+    (lambda: nn.ReLU().apply(None), "apply: function must be callable, got None"),
+    (lambda: nn.ReLU().state_dict(5), "state_dict: prefix must be a string, got 5"),
+    (lambda: nn.init.zeros_(None), "constant_: tensor must be a Tensor, got None"),
+    (lambda: nn.init.xavier_normal_(5), "xavier_normal_: tensor must be a Tensor, got 5"),
+    (lambda: nn.init.calculate_gain("leaky_relu", "a"), "calculate_gain: param must be a number"),
+    (lambda: models.sample_cnn("a"), "sample_cnn: num_classes must be an int, got 'a'"),
+]
+
+
+@pytest.mark.parametrize(("call", "text"), VALUES)
+def test_values_that_cannot_work_are_refused(call, text):
+    with pytest.raises(ValueError, match=f"^{text}"):
+        call()
+
+
+@pytest.mark.parametrize(("call", "text"), TYPES)
+def test_other_types_are_refused(call, text):
+    with pytest.raises(TypeError, match=f"^{text}"):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: nn.Linear(2**31 - 1, 2**31 - 1), "Linear: weight of shape "),
+        (lambda: nn.Conv2d(2**30, 2**30, 7), "Conv2d: weight of shape "),
+    ],
+)
+def test_weights_without_room_are_named(call, text):
+    with pytest.raises(MemoryError, match=f"^{text}.* does not fit into memory"):
+        call()
+
+
+def test_an_index_beyond_the_last_module_ends_a_loop():
+    modules = nn.Sequential(nn.ReLU())
+    with pytest.raises(IndexError, match=r"^Sequential: index 1 is out of range for 1 modules"):
+        modules[1]
+    assert modules[-1] is modules[0]
+
+
+def test_none_in_an_output_size_keeps_that_side():
+    images = np.ones((1, 2, 6, 5), np.float32)
+    assert nn.AdaptiveAvgPool2d((None, 1))(images).shape == (1, 2, 6, 1)
+
+
+def test_explain_tells_where_a_moved_activation_runs():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.ReLU6())
+    choices = {choice.layer: choice for choice in convolite.explain(model, (1, 8, 8)).choices}
+    assert choices["1"].why == "runs behind 2, which leaves it fewer elements"
+    assert (choices["2"].method, choices["3"].why) == ("direct", "there is one method")
