@@ -87,7 +87,7 @@ def test_awkward_layouts_are_put_right_once(rng):
             np.zeros((3, 2)),
             ["a", "b", "c"],
             TypeError,
-            "ArrayDataset: labels must be integers or floats, got <U1",
+            "ArrayDataset: labels must be real numbers, got .*",
         ),
         (
             np.float32(3),
@@ -229,7 +229,7 @@ def test_own_data_sets_are_stacked():
 
 def test_samples_that_make_no_batch_are_named():
     with pytest.raises(
-        TypeError, match=r"^DataLoader: sample 1 must be a pair \(image, label\), got float$"
+        TypeError, match=r"^DataLoader: sample 1 must be a pair \(image, label\), got 3.5$"
     ):
         next(iter(DataLoader([(np.zeros(2), 0), 3.5], 2)))
     with pytest.raises(
@@ -287,7 +287,7 @@ def test_states_that_do_not_fit_are_refused():
         loader.load_state_dict({"seed": 1})
     with pytest.raises(ValueError, match=r"^DataLoader: state is at batch 3 but an epoch has 2 "):
         loader.load_state_dict({"seed": 1, "epoch": 0, "batch": 3})
-    with pytest.raises(ValueError, match=r"^DataLoader: epoch must not be negative, got -1$"):
+    with pytest.raises(ValueError, match=r"^DataLoader: state\['epoch'\] must not be negative"):
         loader.load_state_dict({"seed": 1, "epoch": -1, "batch": 0})
 
 
@@ -335,7 +335,7 @@ def test_no_more_than_a_few_batches_are_made_ahead():
         (
             {"dataset": 3},
             TypeError,
-            r"DataLoader: dataset must be a Dataset or a pair \(images, labels\), got int",
+            r"DataLoader: dataset must be a Dataset or a pair \(images, labels\), got .*",
         ),
         ({"batch_size": 0}, ValueError, "DataLoader: batch_size must be positive, got 0"),
         ({"batch_size": 2.0}, TypeError, "DataLoader: batch_size must be an int, got 2.0"),

@@ -100,8 +100,8 @@ def test_a_new_file_has_the_usual_permissions(path):
     [
         ([1, 2], "save: module_or_dict must be a Module or a dict of arrays, got list"),
         ({1: np.zeros(2)}, "save: names must be strings, got 1"),
-        ({"name": "text"}, "save: name must be an array of numbers, got <U4"),
-        ({"name": np.zeros(2, complex)}, "save: name must be an array of numbers, got complex128"),
+        ({"name": "text"}, "save: name must be real numbers, got 'text'"),
+        ({"name": np.zeros(2, complex)}, "save: name must be real numbers, got complex128"),
     ],
 )
 def test_things_that_cannot_be_saved(value, text, path):

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from convolite._args import excerpt
+from convolite._args import path as checked_path
 from convolite.autograd import Array
 from convolite.errors import FormatError
-from convolite.interop import array_of
+from convolite.interop import numpys_array
 
 AnyPath = str | os.PathLike[str]
 
@@ -49,12 +51,16 @@ def save(module_or_dict: Any, path: AnyPath, metadata: Mapping[str, str] | None 
     Raises
     ------
     TypeError
-        If it is neither, or if a value is not an array of numbers.
+        If it is neither, if a value is not an array of numbers, or if `path` or `metadata` is
+        of another type.
+    FileNotFoundError
+        If the folder is missing.
     OSError
         If the file cannot be written.
     """
     from safetensors.numpy import save as serialized
 
+    target, notes = checked_path("save", "path", path), _notes(metadata)
     state = getattr(module_or_dict, "state_dict", lambda: module_or_dict)()
     if not isinstance(state, Mapping):
         raise TypeError(
@@ -62,7 +68,7 @@ def save(module_or_dict: Any, path: AnyPath, metadata: Mapping[str, str] | None 
             f"got {type(module_or_dict).__name__}"
         )
     arrays = {_name(name): _storable(name, value) for name, value in state.items()}
-    write_atomically(path, serialized(arrays, dict(metadata) if metadata else None))
+    write_atomically(target, serialized(arrays, notes))
 
 
 def load(path: AnyPath) -> dict[str, Array]:
@@ -79,6 +85,8 @@ def load(path: AnyPath) -> dict[str, Array]:
 
     Raises
     ------
+    TypeError
+        If `path` is no path.
     FormatError
         If the file is damaged, truncated or something else; with its name and what is wrong.
     OSError
@@ -87,12 +95,13 @@ def load(path: AnyPath) -> dict[str, Array]:
     from safetensors import SafetensorError
     from safetensors.numpy import load as parsed
 
-    content = Path(path).read_bytes()
-    _check(Path(path).name, content)
+    source = checked_path("load", "path", path)
+    content = source.read_bytes()
+    _check(source.name, content)
     try:
         return dict(parsed(content))
     except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise FormatError(f"{Path(path).name}: {error}") from error
+        raise FormatError(f"{source.name}: {error}") from error
 
 
 def write_atomically(path: AnyPath, content: bytes) -> None:
@@ -105,7 +114,11 @@ def write_atomically(path: AnyPath, content: bytes) -> None:
     """
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.part")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    except OSError as error:
+        # The user never asked for the temporary name, so the message must not show it.
+        raise type(error)(error.errno, error.strerror, str(target)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -129,6 +142,16 @@ def sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def _notes(metadata: Any) -> dict[str, str] | None:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping) or not all(
+        isinstance(part, str) for pair in metadata.items() for part in pair
+    ):
+        raise TypeError(f"save: metadata must map strings to strings, got {excerpt(metadata)}")
+    return dict(metadata) or None
+
+
 def _name(name: Any) -> str:
     if not isinstance(name, str):
         raise TypeError(f"save: names must be strings, got {name!r}")
@@ -136,8 +159,8 @@ def _name(name: Any) -> str:
 
 
 def _storable(name: str, value: Any) -> Array:
-    array = np.asarray(array_of(value))
-    if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+    array = numpys_array(value, "save", name)
+    if array.dtype.itemsize > 8:
         raise TypeError(f"save: {name} must be an array of numbers, got {array.dtype}")
     return np.asarray(array, array.dtype.newbyteorder("="), order="C")
 

@@ -7,7 +7,7 @@ The common one, `ArrayDataset`, holds two arrays and is never copied; others onl
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from convolite import _args
 from convolite.data.sampling import draw_seed, epoch_order
+from convolite.interop import numpys_array
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
@@ -95,8 +96,11 @@ class Subset(Dataset):
     """
 
     def __init__(self, dataset: Any, indices: Sequence[int] | Array) -> None:
-        self.dataset = dataset
-        chosen = np.asarray(indices)
+        self.dataset = require_dataset("Subset", dataset)
+        try:
+            chosen = np.asarray(indices)
+        except ValueError:
+            chosen = np.empty(0, object)[np.newaxis]
         if chosen.size == 0:
             chosen = chosen.astype(np.int64)
         if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer):
@@ -140,8 +144,13 @@ def random_split(
     Returns
     -------
     list of Subset
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `dataset` is none, or the lengths do not add up.
     """
-    count = len(dataset)
+    count = len(require_dataset("random_split", dataset))
     sizes = _split_sizes(lengths, count)
     if seed is None:
         seed = draw_seed()
@@ -150,7 +159,7 @@ def random_split(
     return [Subset(dataset, order[end - size : end]) for end, size in zip(ends, sizes, strict=True)]
 
 
-def as_dataset(op: str, data: Any) -> Any:
+def as_dataset(op: str, data: Any, argument: str = "dataset") -> Any:
     """Return `data` if it is a data set, or an ArrayDataset of a pair (images, labels).
 
     Raises
@@ -162,26 +171,39 @@ def as_dataset(op: str, data: Any) -> Any:
     """
     if isinstance(data, tuple) and len(data) == 2:
         data = ArrayDataset(*data)
-    is_array = hasattr(data, "dtype")
-    if is_array or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
+    if len(require_dataset(op, data, argument)) == 0:
+        raise ValueError(f"{op}: {argument} is empty")
+    return data
+
+
+def require_dataset(op: str, data: Any, argument: str = "dataset") -> Any:
+    """Return `data` if it has a length and numbered samples, and is no text, array or mapping.
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    unfit = hasattr(data, "dtype") or isinstance(data, (str, bytes, Mapping, type))
+    if unfit or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         raise TypeError(
-            f"{op}: dataset must be a Dataset or a pair (images, labels), got {type(data).__name__}"
+            f"{op}: {argument} must be a Dataset or a pair (images, labels), "
+            f"got {_args.excerpt(data)}"
         )
-    if len(data) == 0:
-        raise ValueError(f"{op}: dataset is empty")
     return data
 
 
 def _contiguous(name: str, values: Any) -> Array:
     """The array itself where it is C-contiguous and of native byte order, else a copy that is."""
-    array = np.asarray(values)
+    array = numpys_array(values, "ArrayDataset", name)
     if array.ndim == 0:
         raise ValueError(f"ArrayDataset: {name} must have a sample axis, got a single value")
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("="))
 
 
 def _split_sizes(lengths: Sequence[int] | Sequence[float], count: int) -> list[int]:
-    values = [_args.number("random_split", "lengths", value) for value in lengths]
+    given = _args.items("random_split", "lengths", lengths)
+    values = [_args.finite("random_split", "lengths", value) for value in given]
     if any(value < 0 for value in values):
         raise ValueError(f"random_split: lengths must not be negative, got {list(lengths)}")
     if abs(sum(values) - 1.0) < 1e-9 and count != 1:

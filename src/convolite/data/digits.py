@@ -7,6 +7,7 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
+from convolite._args import excerpt
 from convolite.data.dataset import ArrayDataset
 from convolite.data.idx import read_idx
 
@@ -32,12 +33,19 @@ def load_digits(train: bool | None = None) -> ArrayDataset:
         ``images`` uint8 (N, 1, 28, 28), 0 is background and 255 is ink; ``labels`` int64 (N,).
         `DataLoader` and `Trainer` divide the pixels by 255.
 
+    Raises
+    ------
+    TypeError
+        If `train` is something else.
+
     Notes
     -----
     Source: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
     Learning Repository, 1998 (CC BY 4.0), test part, in scikit-learn's order. Enlarged by bilinear
     interpolation with pixel centres at half-integers and the edge repeated, computed in integers.
     """
+    if train is not None and not isinstance(train, (bool, np.bool_)):
+        raise TypeError(f"load_digits: train must be True, False or None, got {excerpt(train)}")
     folder = resources.files("convolite.data") / "digits"
     with resources.as_file(folder / "images-idx3-ubyte.gz") as path:
         small = read_idx(path)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from convolite import _core
+from convolite._args import excerpt
 from convolite.data.dataset import ArrayDataset, Subset
 from convolite.data.sampling import Keys, derive_keys, sample_keys
 from convolite.data.transforms import (
@@ -26,6 +27,7 @@ from convolite.data.transforms import (
     flatten_transforms,
     pixels_to_float,
 )
+from convolite.interop import numpys_array
 
 Array = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
@@ -146,17 +148,19 @@ def _stack(dataset: Any, rows: Indices) -> Batch:
     for row, sample in zip(rows, samples, strict=True):
         if not isinstance(sample, (tuple, list)) or len(sample) != 2:
             raise TypeError(
-                f"DataLoader: sample {row} must be a pair (image, label), "
-                f"got {type(sample).__name__}"
+                f"DataLoader: sample {row} must be a pair (image, label), got {excerpt(sample)}"
             )
-    arrays = [np.asarray(image) for image, _ in samples]
+    arrays = [
+        numpys_array(image, "DataLoader", f"the image of sample {row}")
+        for row, (image, _) in zip(rows.tolist(), samples, strict=True)
+    ]
     shapes = sorted({array.shape for array in arrays})
     if len(shapes) > 1:
         raise ValueError(
             f"DataLoader: images of a batch have different shapes, {shapes[0]} and {shapes[-1]}"
         )
     images = np.stack(arrays)
-    labels = np.asarray([label for _, label in samples])
+    labels = numpys_array([label for _, label in samples], "DataLoader", "labels")
     if np.issubdtype(labels.dtype, np.integer):
         labels = labels.astype(np.int64, copy=False)
     return images, labels

@@ -11,12 +11,12 @@ import struct
 import zlib
 from math import prod
 from os import PathLike
-from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from convolite import _args
 from convolite.errors import FormatError
 
 # Third byte of the file -> element type (http://yann.lecun.com/exdb/mnist, "the IDX file format").
@@ -49,10 +49,12 @@ def read_idx(
     FormatError
         If the file is not idx, is shorter or longer than its header says, is a damaged gzip
         file, or has another shape or checksum.
+    TypeError
+        If `path` is no path.
     OSError
         If it cannot be read.
     """
-    path = Path(path)
+    path = _args.path("read_idx", "path", path)
     try:
         with path.open("rb") as raw:
             zipped = raw.read(2) == _GZIP_MAGIC

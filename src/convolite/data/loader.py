@@ -5,7 +5,7 @@ What a batch holds is decided in `sampling` and `gather`; here is only the order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
 import numpy as np
@@ -70,7 +70,9 @@ class DataLoader:
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         if transform is not None and not callable(transform):
-            raise TypeError(f"DataLoader: transform must be callable, got {transform!r}")
+            raise TypeError(
+                f"DataLoader: transform must be callable, got {_args.excerpt(transform)}"
+            )
         self.transform = transform
         self.seed = draw_seed() if seed is None else _args.at_least(0, "DataLoader", "seed", seed)
         self._next = (0, 0)  # epoch and batch at which the next iteration begins
@@ -110,22 +112,24 @@ class DataLoader:
 
         Raises
         ------
-        ValueError
-            If a key is missing, or the epoch has fewer batches.
+        TypeError, ValueError
+            If a key is missing or its value no int, or the epoch has fewer batches.
         """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"DataLoader: state must be a dict, got {_args.excerpt(state)}")
         missing = {"seed", "epoch", "batch"} - set(state)
         if missing:
             raise ValueError(f"DataLoader: state lacks {', '.join(sorted(missing))}")
-        if state["batch"] >= max(1, len(self)):
+        seed, epoch, batch = (
+            _args.at_least(0, "DataLoader", f"state[{name!r}]", state[name])
+            for name in ("seed", "epoch", "batch")
+        )
+        if batch >= max(1, len(self)):
             raise ValueError(
-                f"DataLoader: state is at batch {state['batch']} but an epoch has {len(self)} "
+                f"DataLoader: state is at batch {batch} but an epoch has {len(self)} "
                 f"batches (len(dataset) = {len(self.dataset)}, batch_size = {self.batch_size})"
             )
-        self.seed = _args.at_least(0, "DataLoader", "seed", state["seed"])
-        self._next = (
-            _args.at_least(0, "DataLoader", "epoch", state["epoch"]),
-            _args.at_least(0, "DataLoader", "batch", state["batch"]),
-        )
+        self.seed, self._next = seed, (epoch, batch)
         self._position = self._next
 
     def _batches(self, epoch: int, start: int) -> Iterator[Batch]:

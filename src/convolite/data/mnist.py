@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
+from convolite import _args
 from convolite.data.dataset import ArrayDataset
 from convolite.data.published import PublishedFile
 
@@ -115,7 +116,8 @@ def data_folder() -> Path:
 
 
 def _search_folders(root: str | PathLike[str] | None) -> list[Path]:
-    folders = [] if root is None else [Path(root), Path(root) / "mnist"]
+    given = None if root is None else _args.path("MNIST", "root", root)
+    folders = [] if given is None else [given, given / "mnist"]
     return [*folders, data_folder() / "mnist"]
 
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from convolite.interop import numpys_array
+
 _IMAGES_AT_ONCE = 1024  # keeps the float64 copies below a few megabytes
 
 
@@ -25,9 +27,10 @@ def channel_statistics(images: npt.NDArray[Any]) -> tuple[list[float], list[floa
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If there are no images, or no four axes.
     """
+    images = numpys_array(images, "channel_statistics", "images")
     if images.ndim != 4 or images.size == 0:
         raise ValueError(
             f"channel_statistics: images must have shape (N, C, H, W) and not be empty, "

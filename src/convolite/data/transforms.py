@@ -21,6 +21,7 @@ from convolite.data.sampling import (
     uniform_floats,
     uniform_integers,
 )
+from convolite.interop import numpys_array
 
 Array = npt.NDArray[Any]
 
@@ -45,14 +46,20 @@ class Transform:
         ------
         ValueError
             If `images` does not have four axes.
+        TypeError
+            If they are no numbers, or `keys` no array of uint64.
         """
-        images = np.asarray(images)
+        images = numpys_array(images, type(self).__name__, "images")
         if images.ndim != 4:
             raise ValueError(
                 f"{type(self).__name__}: images must have shape (N, C, H, W), got {images.shape}"
             )
         if keys is None:
             keys = sample_keys(draw_seed(), 0, np.arange(len(images)))
+        elif not isinstance(keys, np.ndarray) or keys.dtype != np.uint64:
+            raise TypeError(
+                f"{type(self).__name__}: keys must be an array of uint64, got {_args.excerpt(keys)}"
+            )
         return self.apply(images, keys)
 
     def apply(self, images: Array, keys: Keys) -> Array:
@@ -64,10 +71,13 @@ class Compose(Transform):
     """Several transforms, one after the other."""
 
     def __init__(self, transforms: Sequence[Callable[..., Any]]) -> None:
-        self.transforms = list(transforms)
-        for transform in self.transforms:
+        self.transforms = _args.items("Compose", "transforms", transforms)
+        for i, transform in enumerate(self.transforms):
             if not callable(transform):
-                raise TypeError(f"Compose: {transform!r} is not callable")
+                raise TypeError(
+                    "Compose: transforms must hold callables, "
+                    f"but number {i} is {_args.excerpt(transform)}"
+                )
 
     def apply(self, images: Array, keys: Keys) -> Array:
         """Apply every transform; each draws from a stream of its own."""
@@ -138,7 +148,7 @@ class Pad(Transform):
     """
 
     def __init__(self, padding: Any, fill: float = 0) -> None:
-        if padding in ("same", "valid"):
+        if isinstance(padding, str):
             raise ValueError(f"Pad: padding must be given in pixels, got {padding!r}")
         self.padding = _args.padding4("Pad", padding, (1, 1), (1, 1), (1, 1), (1, 1))
         if min(self.padding) < 0:
@@ -223,7 +233,11 @@ def call_transform(transform: Callable[..., Any], images: Array, keys: Keys) -> 
     """Apply a transform of this module, or any function from images to images."""
     if isinstance(transform, Transform):
         return transform(images, keys)
-    return np.asarray(transform(images))
+    name = getattr(transform, "__name__", type(transform).__name__)
+    result = transform(images)
+    if result is None:
+        raise TypeError(f"{name}: a transform must return images, got None")
+    return numpys_array(result, name, "the result of a transform")
 
 
 def flatten_transforms(
@@ -244,7 +258,7 @@ def pixels_to_float(pixels: Array) -> npt.NDArray[np.float32]:
 
 
 def _channel_values(name: str, values: float | Sequence[float]) -> npt.NDArray[np.float64]:
-    array = np.atleast_1d(np.asarray(values))
+    array = np.atleast_1d(numpys_array(values, "Normalize", name))
     if array.ndim != 1 or array.dtype.kind not in "iuf":
         raise TypeError(
             f"Normalize: {name} must be a number or one for each channel, got {values!r}"

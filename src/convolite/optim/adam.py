@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from convolite import _core
+from convolite._args import excerpt, items, number
 from convolite.optim.optimizer import Group, Optimizer
 
 
@@ -36,6 +37,7 @@ class Adam(Optimizer):
     """
 
     _decoupled: ClassVar[bool] = False
+    _remembered = frozenset(["step", "exp_avg", "exp_avg_sq"])
 
     def __init__(
         self,
@@ -46,14 +48,19 @@ class Adam(Optimizer):
         weight_decay: float = 0.0,
     ) -> None:
         super().__init__(
-            params, {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
+            params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
         )
 
     def _check_options(self, options: Group) -> None:
         super()._check_options(options)
-        betas = options["betas"]
+        name = self._name()
+        given = items(name, "betas", options["betas"])
+        betas = tuple(number(name, "betas", beta) for beta in given)
         if len(betas) != 2 or not all(0.0 <= beta < 1.0 for beta in betas):
-            raise ValueError(f"{self._name()}: betas must be two numbers in [0, 1), got {betas}")
+            raise ValueError(
+                f"{name}: betas must be two numbers in [0, 1), got {excerpt(options['betas'])}"
+            )
+        options["betas"] = betas
 
     def _update(self, group: Group) -> None:
         beta1, beta2 = group["betas"]

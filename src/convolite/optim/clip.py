@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convolite import _core
-from convolite._args import number
+from convolite._args import excerpt, items, number
 from convolite.autograd import Array
 from convolite.tensor import Tensor
 
@@ -39,8 +39,8 @@ def clip_grad_norm_(
 
     Raises
     ------
-    ValueError
-        If `max_norm` is negative or `norm_type` is not positive.
+    TypeError, ValueError
+        If `parameters` holds other things, `max_norm` is negative or `norm_type` not positive.
     RuntimeError
         For a norm that is not finite, if that is asked for.
     """
@@ -48,7 +48,7 @@ def clip_grad_norm_(
     power = number("clip_grad_norm_", "norm_type", norm_type)
     if not power > 0.0:
         raise ValueError(f"clip_grad_norm_: norm_type must be positive, got {norm_type}")
-    gradients = _gradients(parameters)
+    gradients = _gradients("clip_grad_norm_", parameters)
     norm = _norm([_norm_of(gradient, power) for gradient in gradients], power)
     if error_if_nonfinite and not isfinite(norm):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm}")
@@ -64,11 +64,11 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 
     Raises
     ------
-    ValueError
-        If `clip_value` is negative.
+    TypeError, ValueError
+        If `parameters` holds other things, or `clip_value` is negative.
     """
     limit = _limit("clip_grad_value_", "clip_value", clip_value)
-    for gradient in _gradients(parameters):
+    for gradient in _gradients("clip_grad_value_", parameters):
         np.clip(gradient, -limit, limit, out=gradient)
 
 
@@ -79,8 +79,15 @@ def _limit(op: str, argument: str, value: Any) -> float:
     return limit
 
 
-def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Array]:
-    members = [parameters] if isinstance(parameters, Tensor) else parameters
+def _gradients(op: str, parameters: Tensor | Iterable[Tensor]) -> list[Array]:
+    if isinstance(parameters, Tensor):
+        parameters = [parameters]
+    members = items(op, "parameters", parameters)
+    for i, member in enumerate(members):
+        if not isinstance(member, Tensor):
+            raise TypeError(
+                f"{op}: parameters must hold Tensors, but number {i} is {excerpt(member)}"
+            )
     return [member.grad.numpy() for member in members if member.grad is not None]
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 from math import cos, pi
 from typing import Any
 
-from convolite._args import integer, number
+from convolite._args import excerpt, integer, items, number
 from convolite.optim.one_cycle import OneCycleLR
 from convolite.optim.optimizer import Optimizer
 from convolite.optim.plateau import ReduceLROnPlateau
-from convolite.optim.schedule import LRScheduler
+from convolite.optim.schedule import LRScheduler, check_entries
 
 __all__ = [
     "CosineAnnealingLR",
@@ -75,7 +75,8 @@ class MultiStepLR(LRScheduler):
         gamma: float = 0.1,
         last_epoch: int = -1,
     ) -> None:
-        self.milestones = sorted(integer("MultiStepLR", "milestones", item) for item in milestones)
+        given = items("MultiStepLR", "milestones", milestones)
+        self.milestones = sorted(integer("MultiStepLR", "milestones", item) for item in given)
         self.gamma = number("MultiStepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
@@ -196,11 +197,15 @@ class SequentialLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, schedulers: Sequence[LRScheduler], milestones: Sequence[int]
     ) -> None:
-        self._schedulers = list(schedulers)
-        self.milestones = [integer("SequentialLR", "milestones", item) for item in milestones]
+        self._schedulers = items("SequentialLR", "schedulers", schedulers)
+        given = items("SequentialLR", "milestones", milestones)
+        self.milestones = [integer("SequentialLR", "milestones", item) for item in given]
         for i, scheduler in enumerate(self._schedulers):
             if not isinstance(scheduler, LRScheduler):
-                raise TypeError(f"SequentialLR: scheduler {i} is a {type(scheduler).__name__}")
+                raise TypeError(
+                    "SequentialLR: schedulers must hold schedules of this module other than "
+                    f"ReduceLROnPlateau, but number {i} is {excerpt(scheduler)}"
+                )
             if scheduler.optimizer is not optimizer:
                 raise ValueError(f"SequentialLR: scheduler {i} belongs to another optimizer")
         if not self._schedulers or len(self.milestones) != len(self._schedulers) - 1:
@@ -230,7 +235,8 @@ class SequentialLR(LRScheduler):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a `state_dict`, with that of every schedule."""
-        inner = state_dict.get("_schedulers", ())
+        check_entries(self, state_dict)
+        inner = items("SequentialLR.load_state_dict", "_schedulers", state_dict["_schedulers"])
         if len(inner) != len(self._schedulers):
             raise ValueError(
                 f"SequentialLR.load_state_dict: the state has {len(inner)} schedulers, "

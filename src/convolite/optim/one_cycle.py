@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import cos, pi
 from typing import Any
 
-from convolite._args import choice, integer, number
+from convolite._args import at_least, choice, integer, number
 from convolite.optim.optimizer import Group, Optimizer
-from convolite.optim.schedule import LRScheduler
+from convolite.optim.schedule import LRScheduler, check_optimizer
 
 
 class OneCycleLR(LRScheduler):
@@ -59,6 +59,7 @@ class OneCycleLR(LRScheduler):
         three_phase: bool = False,
         last_epoch: int = -1,
     ) -> None:
+        check_optimizer("OneCycleLR", optimizer)
         self.total_steps = _total_steps(total_steps, epochs, steps_per_epoch)
         self.pct_start = number("OneCycleLR", "pct_start", pct_start)
         if not 0.0 <= self.pct_start <= 1.0:
@@ -73,7 +74,7 @@ class OneCycleLR(LRScheduler):
                 f"OneCycleLR: {type(optimizer).__name__} has no momentum to cycle; "
                 "pass cycle_momentum=False"
             )
-        if last_epoch == -1:
+        if integer("OneCycleLR", "last_epoch", last_epoch) == -1:
             self._prepare(
                 optimizer, max_lr, base_momentum, max_momentum, div_factor, final_div_factor
             )
@@ -90,13 +91,17 @@ class OneCycleLR(LRScheduler):
     ) -> None:
         """Write the ends of every phase into the groups, where a checkpoint keeps them."""
         groups = optimizer.param_groups
+        first, last = (
+            _positive("div_factor", div_factor),
+            _positive("final_div_factor", final_div_factor),
+        )
         highest = _for_each("max_lr", max_lr, groups)
         low = _for_each("base_momentum", base_momentum, groups)
         high = _for_each("max_momentum", max_momentum, groups)
         for i, group in enumerate(groups):
-            group["initial_lr"] = highest[i] / div_factor
+            group["initial_lr"] = highest[i] / first
             group["max_lr"] = highest[i]
-            group["min_lr"] = group["initial_lr"] / final_div_factor
+            group["min_lr"] = group["initial_lr"] / last
             if self.cycle_momentum:
                 group["max_momentum"], group["base_momentum"] = high[i], low[i]
 
@@ -159,14 +164,21 @@ def _for_each(argument: str, value: Any, groups: list[Group]) -> list[float]:
     return [number("OneCycleLR", argument, item) for item in values]
 
 
+def _positive(argument: str, value: Any) -> float:
+    factor = number("OneCycleLR", argument, value)
+    if not factor > 0.0:
+        raise ValueError(f"OneCycleLR: {argument} must be positive, got {value}")
+    return factor
+
+
 def _total_steps(total_steps: Any, epochs: Any, steps_per_epoch: Any) -> int:
     if total_steps is None:
         if epochs is None or steps_per_epoch is None:
             raise ValueError(
                 "OneCycleLR: total_steps must be given, or both epochs and steps_per_epoch"
             )
-        total_steps = integer("OneCycleLR", "epochs", epochs) * integer(
-            "OneCycleLR", "steps_per_epoch", steps_per_epoch
+        total_steps = at_least(1, "OneCycleLR", "epochs", epochs) * at_least(
+            1, "OneCycleLR", "steps_per_epoch", steps_per_epoch
         )
     count = integer("OneCycleLR", "total_steps", total_steps)
     if count < 1:

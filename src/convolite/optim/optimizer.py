@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from convolite._args import number
+from convolite._args import excerpt, items, number
 from convolite.autograd import Array
 from convolite.optim.saved import check_saved, restored
 from convolite.tensor import Tensor
@@ -29,6 +29,7 @@ class Optimizer:
     """
 
     _update: Callable[[Group], None]  # applies the rule to a group's members with a gradient
+    _remembered: ClassVar[frozenset[str]] = frozenset()  # what a state holds, unless it is empty
 
     def __init__(self, params: Iterable[Any], defaults: Group) -> None:
         self.defaults = defaults
@@ -40,7 +41,7 @@ class Optimizer:
                 f"{self._name()}: params must be an iterable of tensors or of groups, "
                 f"got a {type(params).__name__}"
             )
-        given = list(params)
+        given = items(self._name(), "params", params)
         if not given:
             raise ValueError(f"{self._name()}: params must hold at least one tensor, got none")
         groups = given if isinstance(given[0], Mapping) else [{"params": given}]
@@ -58,7 +59,7 @@ class Optimizer:
         """
         name = self._name()
         if not isinstance(group, Mapping) or "params" not in group:
-            raise TypeError(f'{name}: a group must be a dict with "params", got {group!r:.80}')
+            raise TypeError(f'{name}: a group must be a dict with "params", got {excerpt(group)}')
         members = [group["params"]] if isinstance(group["params"], Tensor) else group["params"]
         options = {key: value for key, value in group.items() if key != "params"}
         unknown = sorted(set(options) - set(self.defaults))
@@ -71,7 +72,7 @@ class Optimizer:
         self._check_options(merged)
         parameters: list[Tensor] = []
         taken = {id(each) for existing in self.param_groups for each in existing["params"]}
-        for i, parameter in enumerate(members):
+        for i, parameter in enumerate(items(name, "params", members)):
             self._check_parameter(i, parameter)
             if id(parameter) in taken:
                 raise ValueError(f"{name}: parameter {i} of a group appears twice")
@@ -111,11 +112,13 @@ class Optimizer:
 
         Raises
         ------
-        ValueError
-            If groups, sizes, names or shapes differ; nothing has been changed then.
+        TypeError, ValueError
+            If groups, sizes, names, shapes or types differ; nothing has been changed then.
         """
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]
-        check_saved(self._name(), self.param_groups, parameters, state_dict)
+        check_saved(self._name(), self.param_groups, parameters, state_dict, self._remembered)
+        for saved in state_dict["param_groups"]:
+            self._check_options(dict(saved))
         self.state = {
             parameters[int(position)]: {
                 key: restored(value, parameters[int(position)].dtype)
@@ -149,7 +152,7 @@ class Optimizer:
         name = self._name()
         if not isinstance(parameter, Tensor):
             raise TypeError(
-                f"{name}: parameter {position} must be a Tensor, got {type(parameter).__name__}"
+                f"{name}: params must hold Tensors, but number {position} is {excerpt(parameter)}"
             )
         if not parameter.is_leaf:
             raise ValueError(f"{name}: parameter {position} is the result of an operation")

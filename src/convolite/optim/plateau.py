@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from convolite._args import choice, integer, number
+from convolite._args import choice, excerpt, integer, number
 from convolite.optim.optimizer import Optimizer
+from convolite.optim.schedule import check_entries, check_optimizer
 
 
 class ReduceLROnPlateau:
@@ -43,10 +44,7 @@ class ReduceLROnPlateau:
         eps: float = 1e-8,
     ) -> None:
         name = "ReduceLROnPlateau"
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"{name}: optimizer must be an Optimizer, got {type(optimizer).__name__}"
-            )
+        check_optimizer(name, optimizer)
         self.optimizer = optimizer
         self.mode = choice(name, "mode", mode, ("min", "max"))
         self.factor = number(name, "factor", factor)
@@ -59,6 +57,7 @@ class ReduceLROnPlateau:
         self.eps = number(name, "eps", eps)
         groups = len(optimizer.param_groups)
         self.min_lrs = list(min_lr) if isinstance(min_lr, (tuple, list)) else [min_lr] * groups
+        self.min_lrs = [number(name, "min_lr", item) for item in self.min_lrs]
         if len(self.min_lrs) != groups:
             raise ValueError(
                 f"{name}: min_lr must hold one number for each of {groups} groups, "
@@ -76,8 +75,20 @@ class ReduceLROnPlateau:
         Parameters
         ----------
         metrics : float or Tensor of one element
+
+        Raises
+        ------
+        TypeError
+            If it is no number.
         """
-        value = float(metrics)
+        try:
+            if isinstance(metrics, (str, bytes)):
+                raise TypeError
+            value = float(metrics)
+        except (TypeError, ValueError):
+            raise TypeError(
+                f"ReduceLROnPlateau: metrics must be a number, got {excerpt(metrics)}"
+            ) from None
         self.last_epoch += 1
         if self._is_better(value):
             self.best = value
@@ -106,15 +117,10 @@ class ReduceLROnPlateau:
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If the state is not that of a ReduceLROnPlateau.
         """
-        expected = set(self.__dict__) - {"optimizer"}
-        if set(state_dict) != expected:
-            raise ValueError(
-                "ReduceLROnPlateau.load_state_dict: the state must have the entries "
-                f"{', '.join(sorted(expected))}, got {', '.join(sorted(state_dict))}"
-            )
+        check_entries(self, state_dict)
         self.__dict__.update(state_dict)
 
     def _is_better(self, value: float) -> bool:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convolite._args import integer
+from convolite._args import excerpt, integer
 from convolite.optim.optimizer import Optimizer
 
 
@@ -31,10 +31,7 @@ class LRScheduler:
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         name = type(self).__name__
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(
-                f"{name}: optimizer must be an Optimizer, got {type(optimizer).__name__}"
-            )
+        check_optimizer(name, optimizer)
         self.optimizer = optimizer
         self.last_epoch = integer(name, "last_epoch", last_epoch)
         for i, group in enumerate(optimizer.param_groups):
@@ -74,15 +71,10 @@ class LRScheduler:
 
         Raises
         ------
-        ValueError
+        TypeError, ValueError
             If the state is not that of a schedule of this class.
         """
-        expected = set(self.__dict__) - {"optimizer"}
-        if set(state_dict) != expected:
-            raise ValueError(
-                f"{type(self).__name__}.load_state_dict: the state must have the entries "
-                f"{', '.join(sorted(expected))}, got {', '.join(sorted(state_dict))}"
-            )
+        check_entries(self, state_dict)
         self.__dict__.update(state_dict)
 
     def _set_rates(self) -> None:
@@ -97,3 +89,36 @@ class LRScheduler:
     def _next(self, lr: float, base_lr: float) -> float:
         """The rate at ``last_epoch``, from the one before."""
         return lr
+
+
+def check_optimizer(name: str, optimizer: Any) -> None:
+    """Raise TypeError unless it is an Optimizer."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{name}: optimizer must be an Optimizer, got {type(optimizer).__name__}")
+
+
+def check_entries(schedule: Any, state_dict: Any) -> None:
+    """Raise unless a saved state has the names and the kinds of values that a schedule has now."""
+    where = f"{type(schedule).__name__}.load_state_dict"
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(f"{where}: state_dict must be a dict, got {excerpt(state_dict)}")
+    own = {key: value for key, value in schedule.__dict__.items() if key != "optimizer"}
+    if set(state_dict) != set(own):
+        raise ValueError(
+            f"{where}: the state must have the entries {', '.join(sorted(own))}, "
+            f"got {', '.join(sorted(map(str, state_dict)))}"
+        )
+    for key, value in own.items():
+        if not _is_alike(state_dict[key], value):
+            raise ValueError(
+                f"{where}: {key} must be like {excerpt(value)}, got {excerpt(state_dict[key])}"
+            )
+
+
+def _is_alike(saved: Any, value: Any) -> bool:
+    """Whether a saved value can take the place of one; numbers may differ in kind, and be None."""
+    if isinstance(value, (list, tuple)):
+        return isinstance(saved, (list, tuple))
+    if isinstance(value, (str, bool)):
+        return isinstance(saved, type(value))
+    return saved is None or isinstance(saved, (int, float))

@@ -33,6 +33,8 @@ class SGD(Optimizer):
         For options and parameters that cannot be used.
     """
 
+    _remembered = frozenset(["momentum_buffer"])
+
     def __init__(
         self,
         params: Iterable[Any],
