@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import json
+import math
 import os
 import subprocess
 import sys
@@ -225,6 +226,17 @@ def test_new_runs_get_new_folders(tmp_path, monkeypatch, capsys):
     accuracy_in(capsys.readouterr().out)
 
 
+def test_no_epoch_leaves_an_untrained_network_to_go_on_from(tmp_path, capsys):
+    path = tmp_path / "run"
+    assert main(["train", "--epochs", "0", "--out", str(path)]) == 0
+    untrained = convolite.load(path / "weights.safetensors")
+    assert main(["evaluate", str(path)]) == 0
+    assert main(["info", str(path)]) == 0
+    assert main(["train", "--resume", str(path), "--epochs", "1"]) == 0
+    trained = convolite.load(path / "weights.safetensors")
+    assert all((trained[name] != array).any() for name, array in untrained.items())
+
+
 USAGE = [
     ([], "convolite: the following arguments are required: COMMAND"),
     (["fly"], "convolite: argument COMMAND: invalid choice: 'fly'"),
@@ -311,9 +323,35 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
     ("change", "text"),
     [
         ({"settings": {}}, "config.json: setting 'model' is missing"),
-        ({"model": "alexnet"}, "config.json: 'alexnet' is not one of: lenet5, sample_cnn"),
-        ({"lr": "fast"}, "config.json: lr must be float, got 'fast'"),
-        ({"mean": None}, "config.json: not the configuration of a run"),
+        (
+            {"model": "alexnet"},
+            "config.json: model must be one of lenet5, sample_cnn, got 'alexnet'",
+        ),
+        ({"lr": "fast"}, "config.json: lr must be a positive number, got 'fast'"),
+        ({"lr": True}, "config.json: lr must be a positive number, got True"),
+        ({"lr": math.inf}, "config.json: lr must be a positive number, got inf"),
+        ({"lr": math.nan}, "config.json: lr must be a positive number, got nan"),
+        ({"epochs": True}, "config.json: epochs must be an int from 0, got True"),
+        ({"epochs": 1.5}, "config.json: epochs must be an int from 0, got 1.5"),
+        ({"batch_size": 0}, "config.json: batch_size must be an int from 1, got 0"),
+        ({"shift": -1}, "config.json: shift must be an int from 0, got -1"),
+        ({"seed": 2**80}, f"config.json: seed must be an int from 0, got {2**80}"),
+        ({"momentum": 2}, "config.json: momentum must be null or a number from 0 to 1, got 2"),
+        ({"weight_decay": -1}, "config.json: weight_decay must be a number from 0, got -1"),
+        (
+            {"optimizer": []},
+            "config.json: optimizer must be one of sgd, adam, adamw, rmsprop, got []",
+        ),
+        (
+            {"optimizer": "adam"},
+            "config.json: momentum must be null for the optimizer adam, got 0.9",
+        ),
+        ({"settings": 5}, "config.json: settings must be an object, got 5"),
+        ({"classes": [1]}, "config.json: classes must be a list of strings, got [1]"),
+        ({"mean": None}, "config.json: mean must be a list of finite numbers, got None"),
+        ({"mean": ["x"]}, "config.json: mean must be a list of finite numbers, got ['x']"),
+        ({"std": [0]}, "config.json: std must be a list of positive numbers, got [0]"),
+        ({"std": [1, 1]}, "config.json: mean has 1 values but std has 2"),
     ],
 )
 def test_damaged_configurations_are_named(change, text, run, tmp_path, capsys):

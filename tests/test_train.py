@@ -336,7 +336,7 @@ def test_on_a_terminal_a_bar_counts_images():
         (
             lambda t: t.fit((np.zeros((0, 1, 2, 2)), [])),
             ValueError,
-            "Trainer.fit: dataset is empty",
+            "Trainer.fit: train_data is empty",
         ),
         (
             lambda t: t.fit(DataLoader(blobs(4), 5, drop_last=True)),
@@ -347,7 +347,7 @@ def test_on_a_terminal_a_bar_counts_images():
         (
             lambda t: t.fit(blobs(4).images),
             TypeError,
-            r"Trainer.fit: dataset must be a Dataset or a pair \(images, labels\), got ndarray",
+            r"Trainer.fit: train_data must be a Dataset or a pair \(images, labels\), got array.*",
         ),
         (
             lambda t: t.fit(blobs(4), epochs=-1),
@@ -403,12 +403,12 @@ def test_labels_that_cross_entropy_ignores_are_no_error():
         (
             lambda: trainer_for(small_model(), metrics=("precision",)),
             ValueError,
-            "Trainer: metric 'precision' is not one of: accuracy",
+            "Trainer: metrics must be among accuracy or callables, got 'precision'",
         ),
         (
             lambda: trainer_for(small_model(), metrics=(3,)),
             TypeError,
-            "Trainer: metric must be a name or callable, got 3",
+            "Trainer: metrics must hold names or callables, got 3",
         ),
         (
             lambda: trainer_for(small_model(), metrics=("accuracy", "accuracy")),
@@ -418,7 +418,7 @@ def test_labels_that_cross_entropy_ignores_are_no_error():
         (
             lambda: trainer_for(small_model(), callbacks=[print]),
             TypeError,
-            "Trainer: <built-in function print> is not a Callback",
+            "Trainer: callbacks must hold Callbacks, but number 0 is <built-in function print>",
         ),
         (
             lambda: Checkpoint("x", every_batches=0),

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convolite._args import integer
+from convolite._args import excerpt, integer
 
 _generator: np.random.Generator | None = None
 
@@ -50,7 +50,21 @@ def set_state(state: dict[str, Any]) -> None:
     ValueError
         If it is not such a state.
     """
+    if not is_state(state):
+        raise ValueError(f"set_state: state is not one of PCG64, got {excerpt(state)}")
+    _restore(generator().bit_generator, state)
+
+
+def is_state(value: Any) -> bool:
+    """Return whether `set_state` takes a value."""
+    if not isinstance(value, dict) or not isinstance(value.get("state"), dict):
+        return False
     try:
-        generator().bit_generator.state = state
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"set_state: state is not one of PCG64 ({error})") from None
+        _restore(np.random.PCG64(), value)
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
+        return False
+    return True
+
+
+def _restore(bits: Any, state: Any) -> None:
+    bits.state = state

@@ -6,11 +6,13 @@ rate, and small random shifts of the images.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from convolite import models
+from convolite._args import excerpt
 from convolite.errors import FormatError
 
 DATA_SETS = ("digits", "mnist")
@@ -49,14 +51,6 @@ class Settings:
         return asdict(self)
 
 
-_KINDS: dict[str, Any] = {
-    "str": str,
-    "int": int,
-    "float": (int, float),
-    "float | None": (int, float, type(None)),
-}
-
-
 def choose_settings(given: dict[str, Any]) -> Settings:
     """Complete what was given on the command line (None: not given) with the defaults.
 
@@ -91,23 +85,53 @@ def settings_from_dict(values: Any) -> Settings:
     Raises
     ------
     FormatError
-        If something is missing or of another type.
+        If something is missing, of another type or out of range; with the file and the name.
     """
-    for name, kind in Settings.__annotations__.items():
+    if not isinstance(values, dict):
+        raise FormatError(f"config.json: settings must be an object, got {excerpt(values)}")
+    for name in Settings.__annotations__:
         if name not in values:
             raise FormatError(f"config.json: setting {name!r} is missing")
-        if not isinstance(values[name], _KINDS[kind]):
-            raise FormatError(f"config.json: {name} must be {kind}, got {values[name]!r}")
+        rule, holds = _RULES[name]
+        if not holds(values[name]):
+            raise FormatError(f"config.json: {name} must be {rule}, got {excerpt(values[name])}")
     settings = Settings(**{name: values[name] for name in Settings.__annotations__})
-    known = (
-        (settings.model, models.names()),
-        (settings.data, DATA_SETS),
-        (settings.optimizer, OPTIMIZERS),
-    )
-    for value, allowed in known:
-        if value not in allowed:
-            raise FormatError(f"config.json: {value!r} is not one of: {', '.join(allowed)}")
+    if settings.momentum is not None and settings.optimizer != "sgd":
+        raise FormatError(
+            f"config.json: momentum must be null for the optimizer {settings.optimizer}, "
+            f"got {settings.momentum}"
+        )
     return settings
+
+
+def _one_of(names: Sequence[str]) -> tuple[str, Callable[[Any], bool]]:
+    return f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names
+
+
+def _count_from(least: int) -> tuple[str, Callable[[Any], bool]]:
+    return f"an int from {least}", lambda value: type(value) is int and least <= value < 2**63
+
+
+def _is_number(value: Any, least: float, most: float) -> bool:
+    return type(value) in (int, float) and least <= value <= most
+
+
+_LARGEST = sys.float_info.max
+_RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "model": _one_of(models.names()),
+    "data": _one_of(DATA_SETS),
+    "epochs": _count_from(0),
+    "batch_size": _count_from(1),
+    "optimizer": _one_of(OPTIMIZERS),
+    "lr": ("a positive number", lambda value: _is_number(value, 5e-324, _LARGEST)),
+    "momentum": (
+        "null or a number from 0 to 1",
+        lambda value: value is None or _is_number(value, 0, 1),
+    ),
+    "weight_decay": ("a number from 0", lambda value: _is_number(value, 0, _LARGEST)),
+    "shift": _count_from(0),
+    "seed": _count_from(0),
+}
 
 
 def make_model(name: str, classes: int) -> Any:

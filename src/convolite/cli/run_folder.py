@@ -11,16 +11,20 @@ The training state in it is written by `convolite.train.checkpoint`::
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from convolite._args import excerpt
 from convolite.cli.recipe import Settings, settings_from_dict
 from convolite.errors import FormatError
 from convolite.io import write_atomically
 
 _CONFIGURATION = "config.json"
 _RESULTS = "results.json"
+_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -96,15 +100,18 @@ class RunFolder:
             If the file is damaged.
         """
         values = self._read_json(_CONFIGURATION)
-        try:
-            return Configuration(
-                settings_from_dict(values["settings"]),
-                [str(name) for name in values["classes"]],
-                [float(value) for value in values["mean"]],
-                [float(value) for value in values["std"]],
+        keys = {"settings", "classes", "mean", "std"}
+        if not isinstance(values, dict) or not keys <= set(values):
+            raise FormatError(f"{_CONFIGURATION}: not the configuration of a run")
+        settings = settings_from_dict(values["settings"])
+        classes = _values_of("classes", values["classes"], "strings", _is_text)
+        mean = _values_of("mean", values["mean"], "finite numbers", _is_finite)
+        std = _values_of("std", values["std"], "positive numbers", _is_positive)
+        if len(mean) != len(std):
+            raise FormatError(
+                f"{_CONFIGURATION}: mean has {len(mean)} values but std has {len(std)}"
             )
-        except (KeyError, TypeError):
-            raise FormatError(f"{_CONFIGURATION}: not the configuration of a run") from None
+        return Configuration(settings, classes, list(map(float, mean)), list(map(float, std)))
 
     def write_results(self, results: dict[str, float]) -> None:
         """Write results.json."""
@@ -116,7 +123,7 @@ class RunFolder:
             return None
         results = self._read_json(_RESULTS)
         if not isinstance(results, dict) or not all(
-            isinstance(results.get(name), float) for name in ("loss", "accuracy")
+            type(results.get(name)) in (int, float) for name in ("loss", "accuracy")
         ):
             raise FormatError(f"{_RESULTS}: loss and accuracy must be numbers")
         return results
@@ -129,6 +136,26 @@ class RunFolder:
             return json.loads(path.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:
             raise FormatError(f"{name}: not valid JSON ({error})") from None
+
+
+def _values_of(key: str, values: Any, kind: str, holds: Callable[[Any], bool]) -> list[Any]:
+    if not isinstance(values, list) or not values or not all(holds(value) for value in values):
+        raise FormatError(
+            f"{_CONFIGURATION}: {key} must be a list of {kind}, got {excerpt(values)}"
+        )
+    return values
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_finite(value: Any) -> bool:
+    return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST
+
+
+def _is_positive(value: Any) -> bool:
+    return _is_finite(value) and value > 0
 
 
 def _write_json(path: Path, values: Any) -> None:

@@ -109,6 +109,8 @@ def _fit(
         raise KeyboardInterrupt(
             f"interrupted; go on with: convolite train --resume {run.path}"
         ) from None
+    if not has_checkpoint(run.path):  # of no epoch at all: the untrained network is the result
+        trainer.save(run.path)
     return trainer.evaluate(test_loader)
 
 

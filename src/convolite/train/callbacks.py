@@ -6,7 +6,6 @@ import csv
 import io
 import math
 from os import PathLike
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convolite import _args
@@ -81,7 +80,7 @@ class Checkpoint(Callback):
         every_epochs: int = 1,
         every_batches: int | None = None,
     ) -> None:
-        self.path = Path(path)
+        self.path = _args.path("Checkpoint", "path", path)
         self.every_epochs = _args.at_least(1, "Checkpoint", "every_epochs", every_epochs)
         self.every_batches = (
             None
@@ -113,7 +112,7 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
-        self.path = Path(path)
+        self.path = _args.path("CSVLogger", "path", path)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """Write the file."""
@@ -142,8 +141,9 @@ class EarlyStopping(Callback):
 
     Raises
     ------
-    ValueError
-        In `fit`, if the history has no measurement of this name.
+    TypeError, ValueError
+        For numbers and names of other types, and in `fit` if the history has no measurement of
+        this name.
     """
 
     def __init__(
@@ -153,7 +153,7 @@ class EarlyStopping(Callback):
         min_delta: float = 0.0,
         mode: str = "auto",
     ) -> None:
-        self.monitor = monitor
+        self.monitor = _args.text("EarlyStopping", "monitor", monitor)
         self.patience = _args.at_least(0, "EarlyStopping", "patience", patience)
         self.min_delta = abs(_args.number("EarlyStopping", "min_delta", min_delta))
         mode = _args.choice("EarlyStopping", "mode", mode, ("auto", "min", "max"))
@@ -186,4 +186,6 @@ class EarlyStopping(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
-        self.best, self.waited = state["best"], state["waited"]
+        best = _args.number("EarlyStopping", "best", state["best"])
+        self.waited = _args.at_least(0, "EarlyStopping", "waited", state["waited"])
+        self.best = best

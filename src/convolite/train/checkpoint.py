@@ -25,6 +25,7 @@ import numpy.typing as npt
 
 from convolite.errors import FormatError
 from convolite.io import load, save, sync_folder, write_atomically
+from convolite.train.schema import check_state
 
 Arrays = dict[str, npt.NDArray[Any]]
 
@@ -33,29 +34,16 @@ _PREFIX = "checkpoint-"
 _WEIGHTS = "weights.safetensors"
 _OPTIMIZER = "optimizer.safetensors"
 _STATE = "state.json"
-_STATE_TYPES: dict[str, tuple[type, ...]] = {
-    "epoch": (int,),
-    "batch": (int,),
-    "step": (int,),
-    "stop_training": (bool,),
-    "loader": (dict, type(None)),
-    "running": (dict,),
-    "epochs": (list,),
-    "history": (dict,),
-    "scheduler": (dict, type(None)),
-    "random": (dict,),
-    "callbacks": (list,),
-    "optimizer": (dict,),
-}
 
 
 @dataclass
 class SavedState:
-    """What one checkpoint holds."""
+    """What one checkpoint holds, and the name of the file that says what is no array."""
 
     weights: Arrays
     optimizer: dict[str, Any]
     state: dict[str, Any]
+    name: str = _STATE
 
 
 def write_checkpoint(folder: Path, saved: SavedState) -> Path:
@@ -106,7 +94,7 @@ def read_checkpoint(folder: str | PathLike[str]) -> SavedState:
     for name, array in load(path / _OPTIMIZER).items():
         position, _, key = name.partition(".")
         optimizer["state"].setdefault(position, {})[key] = array
-    return SavedState(load(path / _WEIGHTS), optimizer, state)
+    return SavedState(load(path / _WEIGHTS), optimizer, state, f"{path.name}/{_STATE}")
 
 
 def has_checkpoint(folder: Path) -> bool:
@@ -146,12 +134,7 @@ def _read_state(path: Path) -> dict[str, Any]:
         raise FormatError(f"{name}: not the state of a training")
     if state["format"] != FORMAT:
         raise FormatError(f"{name}: has format {state['format']!r}, but {FORMAT} is known")
-    missing = [key for key in _STATE_TYPES if key not in state]
-    if missing:
-        raise FormatError(f"{name}: lacks {', '.join(missing)}")
-    for key, types in _STATE_TYPES.items():
-        if not isinstance(state[key], types):
-            raise FormatError(f"{name}: {key} has a wrong type, got {state[key]!r}")
+    check_state(name, state)
     return state
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from convolite._args import excerpt, items
+
 
 class History(Mapping[str, list[float]]):
     """Measurements by name, each a list with one number per epoch.
@@ -24,7 +26,9 @@ class History(Mapping[str, list[float]]):
         epochs: Sequence[int] = (),
         history: Mapping[str, Sequence[float]] | None = None,
     ) -> None:
-        self.epochs = list(epochs)
+        if history is not None and not isinstance(history, Mapping):
+            raise TypeError(f"History: history must map names to lists, got {excerpt(history)}")
+        self.epochs = items("History", "epochs", epochs)
         self.history = {name: list(values) for name, values in (history or {}).items()}
 
     def append(self, epoch: int, measured: Mapping[str, float]) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from convolite.autograd import no_grad
 from convolite.data import ArrayDataset, DataLoader, Subset
 from convolite.data.dataset import as_dataset
+from convolite.functional import cross_entropy
 from convolite.tensor import Tensor
 from convolite.train.modes import EvaluationMode
 
@@ -18,7 +19,9 @@ Array = npt.NDArray[Any]
 _IGNORED_LABEL = -100  # cross_entropy's default ignore_index
 
 
-def as_loader(op: str, data: Any, batch_size: int, shuffle: bool) -> DataLoader:
+def as_loader(
+    op: str, data: Any, batch_size: int, shuffle: bool, argument: str = "data"
+) -> DataLoader:
     """Return `data` if it is a DataLoader, or one over it with a prefetching thread.
 
     Raises
@@ -28,7 +31,7 @@ def as_loader(op: str, data: Any, batch_size: int, shuffle: bool) -> DataLoader:
     """
     if isinstance(data, DataLoader):
         return data
-    dataset = as_dataset(op, data)
+    dataset = as_dataset(op, data, argument)
     seed = None if shuffle else 0  # without shuffling nothing is drawn, so no seed is either
     return DataLoader(dataset, batch_size, shuffle=shuffle, num_workers=1, seed=seed)
 
@@ -67,12 +70,22 @@ def check_fits(op: str, name: str, model: Any, loader: DataLoader, classes: bool
             f"{op}: {name} gives no batch, drop_last leaves out its {len(loader.dataset)} samples "
             f"(batch_size = {loader.batch_size})"
         )
-    images, _ = loader.first_sample()
+    images, first_label = loader.first_sample()
     with no_grad(), EvaluationMode(model):
         output = model(Tensor(match_dtype(model, images)))
+    if not classes:
+        return
     labels = _all_labels(loader.dataset)
-    if classes and labels is not None and labels.dtype == np.int64 and output.ndim > 1:
+    if labels is not None and labels.dtype == np.int64 and output.ndim > 1:
         _check_labels(op, name, labels, output.shape[1])
+    if labels is not None and not np.isfinite(labels).all():
+        position = int(np.flatnonzero(~np.isfinite(labels))[0])
+        raise ValueError(
+            f"{op}: {name} has label {labels.ravel()[position]} at position {position}, but "
+            f"labels must be classes or finite probabilities (labels.shape = {labels.shape})"
+        )
+    with no_grad():
+        cross_entropy(output, first_label)
 
 
 def _check_labels(op: str, name: str, labels: Array, classes: int) -> None:

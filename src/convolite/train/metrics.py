@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from convolite._args import excerpt, items
+
 Array = npt.NDArray[Any]
 Metric = Callable[[Array, Array], float]
 
@@ -30,15 +32,18 @@ def named_metrics(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
         callable.
     """
     found: dict[str, Metric] = {}
-    for metric in metrics:
+    for metric in items("Trainer", "metrics", metrics):
         if isinstance(metric, str):
             if metric not in _BY_NAME:
-                raise ValueError(f"Trainer: metric {metric!r} is not one of: {', '.join(_BY_NAME)}")
+                raise ValueError(
+                    f"Trainer: metrics must be among {', '.join(_BY_NAME)} or callables, "
+                    f"got {metric!r}"
+                )
             name, function = metric, _BY_NAME[metric]
         elif callable(metric):
             name, function = getattr(metric, "__name__", type(metric).__name__), metric
         else:
-            raise TypeError(f"Trainer: metric must be a name or callable, got {metric!r}")
+            raise TypeError(f"Trainer: metrics must hold names or callables, got {excerpt(metric)}")
         if name in found or name == "loss":
             raise ValueError(f"Trainer: metric {name!r} is given twice")
         found[name] = function

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from os import PathLike
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -29,6 +28,7 @@ from convolite.train.inputs import as_image_loader, as_loader, check_fits, match
 from convolite.train.interrupt import InterruptGuard, SafeInterrupt
 from convolite.train.metrics import Metric, RunningMeans, named_metrics
 from convolite.train.modes import EvaluationMode
+from convolite.train.parts import check_parts
 from convolite.train.progress import ProgressBar
 
 Array = npt.NDArray[Any]
@@ -66,6 +66,11 @@ class Trainer:
         The names that each epoch of `fit` adds to the history.
     stop_training : bool
         Set it to end the training after the current epoch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For parts that cannot do their work, such as a metric that is not known.
     """
 
     def __init__(
@@ -81,11 +86,9 @@ class Trainer:
         self.optimizer = optimizer
         self.loss = cross_entropy if loss is None else loss
         self.metrics = named_metrics((metrics,) if isinstance(metrics, str) else metrics)
-        self.callbacks = list(callbacks)
-        for callback in self.callbacks:
-            if not isinstance(callback, Callback):
-                raise TypeError(f"Trainer: {callback!r} is not a Callback")
+        self.callbacks = _args.items("Trainer", "callbacks", callbacks)
         self.scheduler = scheduler
+        check_parts(model, optimizer, self.loss, self.callbacks, scheduler)
         self.history = History()
         self.epoch = self.batch = self.step = self.epochs = 0
         self.measured: list[str] = []
@@ -136,11 +139,13 @@ class Trainer:
         _args.at_least(0, "Trainer.fit", "epochs", epochs)
         _args.at_least(0, "Trainer.fit", "initial_epoch", initial_epoch)
         _args.at_least(1, "Trainer.fit", "batch_size", batch_size)
-        loader = as_loader("Trainer.fit", train_data, batch_size, shuffle=True)
+        loader = as_loader("Trainer.fit", train_data, batch_size, True, "train_data")
         validation = None
         self._check("train_data", loader)
         if validation_data is not None:
-            validation = as_loader("Trainer.fit", validation_data, _EVALUATION_BATCH, shuffle=False)
+            validation = as_loader(
+                "Trainer.fit", validation_data, _EVALUATION_BATCH, False, "validation_data"
+            )
             self._check("validation_data", validation)
         self._begin(loader, initial_epoch)
         self.epochs = epochs
@@ -199,6 +204,7 @@ class Trainer:
         It holds weights, optimizer, schedule, history, the position in the data with its seed, the
         global random generator and the callbacks' states. An older state in the folder is replaced.
         """
+        folder = _args.path("Trainer.save", "path", path)
         state = {
             "epoch": self.epoch,
             "batch": self.batch,
@@ -213,7 +219,7 @@ class Trainer:
             "callbacks": [[type(each).__name__, each.state_dict()] for each in self.callbacks],
         }
         saved = SavedState(self.model.state_dict(), self.optimizer.state_dict(), state)
-        write_checkpoint(Path(path), saved)
+        write_checkpoint(folder, saved)
 
     @classmethod
     def resume(
@@ -243,19 +249,23 @@ class Trainer:
 
         Raises
         ------
+        TypeError
+            If an argument has another type.
         FileNotFoundError
             If there is no checkpoint.
         FormatError
-            If it is damaged.
+            If it is damaged, or does not fit the optimizer, the scheduler or a callback.
         ValueError
-            If it does not fit the model, the optimizer or the scheduler.
+            If it does not fit the model.
         """
         trainer = cls(model, optimizer, loss, metrics, callbacks, scheduler)
-        saved = read_checkpoint(path)
+        folder = _args.path("Trainer.resume", "path", path)
+        saved = read_checkpoint(folder)
+        trainer.model.load_state_dict(saved.weights)
         try:
             trainer._restore(saved)
-        except (AttributeError, IndexError, KeyError, TypeError) as error:
-            raise FormatError(f"{path}: an entry of the saved state is wrong ({error!r})") from None
+        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
+            raise FormatError(f"{saved.name}: does not fit the training ({error})") from None
         return trainer
 
     @property
@@ -376,7 +386,6 @@ class Trainer:
 
     def _restore(self, saved: SavedState) -> None:
         state = saved.state
-        self.model.load_state_dict(saved.weights)
         self.optimizer.load_state_dict(saved.optimizer)
         if self.scheduler is not None and state["scheduler"] is not None:
             self.scheduler.load_state_dict(state["scheduler"])
