@@ -8,6 +8,8 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
@@ -18,6 +20,12 @@ namespace convolite::python {
 namespace py = pybind11;
 
 using Shape = std::vector<Index>;
+using Pair = std::array<Index, 2>;
+using Quadruple = std::array<Index, 4>;
+
+inline HW to_hw(const Pair& pair) {
+  return {pair[0], pair[1]};
+}
 
 [[noreturn]] inline void fail_type(const std::string& text) {
   throw py::type_error(text);
@@ -73,6 +81,23 @@ class Input {
 
  private:
   py::array array_;
+};
+
+// Labels and positions, always copied: another thread that changes them while the GIL is released
+// must not change them between their check and their use.
+class Indices {
+ public:
+  Indices(const char* op, const char* name, const py::array& array)
+      : input_(op, name, array), copy_(input_.span().size) {
+    std::copy_n(input_.span().data, input_.span().size, copy_.get());
+  }
+  Span<const Index> span() const { return {copy_.get(), input_.span().size}; }
+  Shape shape() const { return input_.shape(); }
+  const Input<Index>& input() const { return input_; }
+
+ private:
+  Input<Index> input_;
+  Buffer<Index> copy_;
 };
 
 // Like Input, for an argument that may be None: then the span is empty and its data null.

@@ -1,19 +1,10 @@
 // convolite._core.conv2d_*.
 #include <convolite/conv2d.h>
 
-#include <array>
-
 #include "arrays.h"
 
 namespace convolite::python {
 namespace {
-
-using Pair = std::array<Index, 2>;
-using Quadruple = std::array<Index, 4>;
-
-HW to_hw(const Pair& pair) {
-  return {pair[0], pair[1]};
-}
 
 // The arguments that every pass shares, as Python gives them.
 struct Geometry {

@@ -17,7 +17,7 @@ LossReduction parse_reduction(const std::string& name) {
 }
 
 template <class T>
-CrossEntropyShape infer(const Input<T>& input, const Input<Index>& target,
+CrossEntropyShape infer(const Input<T>& input, const Indices& target,
                         const OptionalInput<T>& weight, const CrossEntropyOptions& options) {
   if (weight.given()) check_ndim(kOp, "weight", weight.get(), 1, "(classes)");
   return CrossEntropyShape::infer(input.shape(), target.shape(), target.span(), weight.span().size,
@@ -31,7 +31,7 @@ py::tuple forward(const py::array& input_array, const py::array& target_array,
   return dispatch(kOp, "input", input_array, [&](auto zero) -> py::tuple {
     using T = decltype(zero);
     const Input<T> input(kOp, "input", input_array);
-    const Input<Index> target(kOp, "target", target_array);
+    const Indices target(kOp, "target", target_array);
     const OptionalInput<T> weight(kOp, "weight", weight_object);
     const CrossEntropyShape shape = infer(input, target, weight, options);
     const bool each = options.reduction == LossReduction::none;
@@ -57,7 +57,7 @@ py::array backward(const py::array& grad_loss_array, const py::array& log_probab
     const Input<T> grad_loss(kBackwardOp, "grad_loss", grad_loss_array);
     const Input<T> log_probabilities(kBackwardOp, "log_probabilities", log_probabilities_array,
                                      "grad_loss");
-    const Input<Index> target(kBackwardOp, "target", target_array);
+    const Indices target(kBackwardOp, "target", target_array);
     const OptionalInput<T> weight(kBackwardOp, "weight", weight_object);
     const CrossEntropyShape shape = infer(log_probabilities, target, weight, options);
     const bool each = options.reduction == LossReduction::none;

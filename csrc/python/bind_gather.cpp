@@ -18,8 +18,8 @@ py::array contiguous(const char* op, const py::array& array) {
 py::array rows(const py::array& any_array, const py::array& indices_array) {
   const char* op = "gather_rows";
   const py::array array = contiguous(op, any_array);
-  const Input<Index> indices(op, "indices", indices_array);
-  check_ndim(op, "indices", indices, 1, "(batch)");
+  const Indices indices(op, "indices", indices_array);
+  check_ndim(op, "indices", indices.input(), 1, "(batch)");
   Shape result_shape = shape_of(array);
   Index row_bytes = array.itemsize();
   for (std::size_t axis = 1; axis < result_shape.size(); ++axis) row_bytes *= result_shape[axis];
@@ -41,13 +41,13 @@ py::array images_of(const py::array& images_array, const py::array& indices_arra
                     const py::object& flip_object) {
   const char* op = "gather_images";
   const Input<Pixel> images(op, "images", images_array);
-  const Input<Index> indices(op, "indices", indices_array);
+  const Indices indices(op, "indices", indices_array);
   const Input<float> mean(op, "mean", mean_array), std(op, "std", std_array);
   const OptionalInput<std::int32_t> shift_y(op, "shift_y", shift_y_object);
   const OptionalInput<std::int32_t> shift_x(op, "shift_x", shift_x_object);
   const OptionalInput<unsigned char> flip(op, "flip", flip_object);
   check_ndim(op, "images", images, 4, "(N, C, H, W)");
-  check_ndim(op, "indices", indices, 1, "(batch)");
+  check_ndim(op, "indices", indices.input(), 1, "(batch)");
   const Placement placement{shift_y.span(), shift_x.span(), flip.span()};
   const Nchw size{images.shape(0), images.shape(1), images.shape(2), images.shape(3)};
   const GatherImagesShape shape =

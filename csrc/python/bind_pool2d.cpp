@@ -1,26 +1,17 @@
 // convolite._core.max_pool2d_*, avg_pool2d_* and adaptive_avg_pool2d_*.
 #include <convolite/pool2d.h>
 
-#include <array>
-
 #include "arrays.h"
 
 namespace convolite::python {
 namespace {
 
-using Pair = std::array<Index, 2>;
-using Quadruple = std::array<Index, 4>;
-
-HW hw(const Pair& pair) {
-  return {pair[0], pair[1]};
-}
-
 PoolWindow window_of(const Pair& kernel, const Pair& stride, const Quadruple& padding,
                      const Pair& dilation, bool ceil_mode) {
-  return {hw(kernel),
-          hw(stride),
+  return {to_hw(kernel),
+          to_hw(stride),
           {padding[0], padding[1], padding[2], padding[3]},
-          hw(dilation),
+          to_hw(dilation),
           ceil_mode};
 }
 
@@ -141,7 +132,8 @@ py::array adaptive_forward(const py::array& input_array, const Pair& output_size
   return dispatch(op, "input", input_array, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Input<T> input(op, "input", input_array);
-    const AdaptivePool2dShape shape = AdaptivePool2dShape::infer(nchw(op, input), hw(output_size));
+    const AdaptivePool2dShape shape =
+        AdaptivePool2dShape::infer(nchw(op, input), to_hw(output_size));
     const Output<T> output(op, array_shape(shape.input, shape.output));
     {
       const py::gil_scoped_release release;

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstring>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -51,6 +52,20 @@ TEST_F(Threads, large_loops_use_the_threads_that_were_asked_for) {
     while (arrived < 3) std::this_thread::yield();
   });
   EXPECT_EQ(3, arrived.load());
+}
+
+TEST_F(Threads, an_exception_of_any_task_reaches_the_caller) {
+  for (const int threads : {1, 3}) {
+    set_num_threads(threads);
+    EXPECT_THROW(parallel_for(50, kSerialWork,
+                              [](Index task, int) {
+                                if (task % 7 == 3) throw std::bad_alloc();
+                              }),
+                 std::bad_alloc);
+    std::atomic<int> runs{0};
+    parallel_for(50, kSerialWork, [&](Index, int) { ++runs; });
+    EXPECT_EQ(50, runs.load());
+  }
 }
 
 TEST_F(Threads, small_loops_run_inline) {

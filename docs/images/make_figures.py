@@ -277,18 +277,19 @@ def gemm() -> None:
     figure = Figure(
         "gemm", 700, 470, "Panels, depth blocks, row blocks and tiles of a matrix product"
     )
-    panel, panels, tile = 40, 9, 11
-    row_block = 4 * tile
+    panel, panels, tile, tiles = 40, 9, 5.5, 8
+    row_block = tiles * tile
     a_x, c_x, b_y, c_y = 90, 300, 60, 232
     depth, blocks, rows = 47, 3, 4
     width, k_size, height = panels * panel, depth * blocks, rows * row_block
     task_panel, task_row = 4, 1
 
-    figure.text(c_x + width / 2, 26, "B (k × n), packed once into panels of 16 columns", bold=True)
+    figure.text(c_x + width / 2, 26, "B (k × n), cut into panels of 16 columns", bold=True)
     for p in range(panels):
         chosen = task_panel <= p < task_panel + 4
-        fill = PURPLE_PALE if chosen else GREY_PALE
-        figure.box(c_x + p * panel, b_y, panel, k_size, fill)
+        figure.box(c_x + p * panel, b_y, panel, k_size, GREY_PALE)
+        if chosen:
+            figure.box(c_x + p * panel, b_y, panel, depth, PURPLE_PALE)
     for d in range(1, blocks):
         figure.line(c_x, b_y + d * depth, width, 0, dashed=True)
     figure.box(c_x + task_panel * panel, b_y, panel, depth, "none", ORANGE, 3)
@@ -297,7 +298,7 @@ def gemm() -> None:
     figure.text(a_x, b_y + 52, "24 KB, stays in L1", 12, "start")
     figure.arrow((a_x + 154, b_y + 24), (c_x + task_panel * panel - 3, b_y + 24))
     figure.brace(c_x + task_panel * panel, b_y - 10, 4 * panel, 0)
-    figure.text(c_x + (task_panel + 2) * panel, b_y - 16, "4 panels", 12)
+    figure.text(c_x + (task_panel + 2) * panel, b_y - 16, "4 panels, packed", 12)
 
     figure.text(a_x + k_size / 2, c_y - 40, "A (m × k), read in place", bold=True)
     for i in range(rows):
@@ -305,22 +306,22 @@ def gemm() -> None:
         figure.box(a_x, c_y + i * row_block, k_size, row_block, fill)
     for d in range(1, blocks):
         figure.line(a_x + d * depth, c_y, 0, height, dashed=True)
-    for t in range(1, 4):
+    for t in range(1, tiles):
         figure.line(a_x, c_y + task_row * row_block + t * tile, k_size, 0)
     figure.box(a_x, c_y + task_row * row_block, depth, row_block, "none", ORANGE, 3)
     figure.brace(a_x - 12, c_y + task_row * row_block, 0, row_block)
-    figure.text(a_x - 20, c_y + task_row * row_block + 18, "24 rows:", 12, "end")
-    figure.text(a_x - 20, c_y + task_row * row_block + 34, "4 tiles", 12, "end")
+    figure.text(a_x - 20, c_y + task_row * row_block + 18, "48 rows:", 12, "end")
+    figure.text(a_x - 20, c_y + task_row * row_block + 34, "8 tiles", 12, "end")
     figure.brace(a_x, c_y - 12, depth, 0)
     figure.text(a_x + depth / 2, c_y - 19, "384", 12)
 
     for i in range(rows):
         for p in range(panels):
-            chosen = i == task_row and task_panel <= p < task_panel + 4
+            chosen = task_panel <= p < task_panel + 4
             fill = GREEN_PALE if chosen else PAPER
             figure.box(c_x + p * panel, c_y + i * row_block, panel, row_block, fill)
     x, y = c_x + task_panel * panel, c_y + task_row * row_block
-    for t in range(1, 4):
+    for t in range(1, tiles):
         figure.line(x, y + t * tile, 4 * panel, 0)
     figure.box(x, y, 4 * panel, row_block, "none", GREEN, 3)
     figure.box(x, y, panel, tile, GREEN, GREEN)
@@ -333,8 +334,8 @@ def gemm() -> None:
         350,
         430,
         [
-            "Green: one task. It goes through the depth block by block, in each through 4 panels,",
-            "in each through 4 tiles. Numbers: float, AVX2. The threads do not change the cut.",
+            "Green: one task. It goes through the depth block by block; in each it packs 4 panels,",
+            "then meets them with its rows, 48 at a time. Numbers: float, AVX2.",
         ],
         "middle",
     )

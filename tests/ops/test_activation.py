@@ -244,3 +244,14 @@ def test_default_parameters_are_pytorchs() -> None:
 def test_wrong_arguments_are_named(call, error, text: str) -> None:
     with pytest.raises(error, match=f"^{text}"):
         call()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu", "hardswish", "elu", "relu"])
+def test_the_largest_numbers_are_kept_or_cut_off(name: str, dtype, isa: str) -> None:
+    input = np.array([1e15, 1e30, np.finfo(dtype).max, np.finfo(dtype).max / 8], dtype)
+    np.testing.assert_allclose(forward(name, input), input, rtol=1e-6)
+    np.testing.assert_array_equal(backward(name, np.ones_like(input), input, input), 1)
+    np.testing.assert_array_equal(
+        backward(name, np.ones_like(input), -input, np.zeros_like(input)), 0
+    )

@@ -126,6 +126,30 @@ def test_gradients_are_adjoint_at_full_size(case, isa: str, rng) -> None:
     assert np.vdot(wide, _core.avg_pool2d_backward(grad_output, *arguments)) == total
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(
+    ("kernel", "offsets"), [(2, [4, 200]), (3, [9, 255]), (17, [289, 2**31 - 1]), (17, [-1, -290])]
+)
+def test_offsets_beyond_the_window_pass_nothing_on(kernel, offsets, dtype, isa) -> None:
+    side = 2 * kernel
+    output, found = _core.max_pool2d_forward(
+        np.ones((1, 1, side, side), dtype), (kernel,) * 2, (kernel,) * 2, (0,) * 4, (1, 1), False
+    )
+    found[0, 0, 0] = offsets
+    grad_input = _core.max_pool2d_backward(
+        np.ones_like(output),
+        found,
+        (1, 1, side, side),
+        (kernel,) * 2,
+        (kernel,) * 2,
+        (0,) * 4,
+        (1, 1),
+        False,
+    )
+    assert grad_input[:, :, :kernel].sum() == 0
+    assert grad_input.sum() == 2
+
+
 @pytest.mark.parametrize("case", case_parameters("pool2d"))
 def test_gradients_equal_differences(case, isa: str, rng) -> None:
     problem = make_problem(distinct, rng, case, np.float64, largest_batch=2)

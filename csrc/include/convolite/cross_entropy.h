@@ -34,8 +34,8 @@ struct CrossEntropyShape {
 };
 
 // weight (classes) or empty -> loss (samples) for LossReduction::none, else (1); log_probabilities
-// like input. Returns the sum of the targets' weights, which the mean divides by: NaN if there are
-// none.
+// like input. Returns the sum of the targets' weights. The mean divides by it: where it is 0,
+// because every target is ignored, the loss is NaN.
 template <class T>
 double cross_entropy_forward(const CrossEntropyShape&, const CrossEntropyOptions&,
                              Span<const T> input, Span<const Index> target, Span<const T> weight,

@@ -1,7 +1,10 @@
-// Loops around the micro-kernel, after Goto and van de Geijn (2008): B is packed into panels, one
-// block of columns at a time; a task multiplies a block of A's rows by a few panels, one block of
-// the depth at a time. A is read in place if its rows are contiguous, otherwise the task copies the
-// block. How C is cut depends on the sizes alone.
+// Loops around the micro-kernel, after Goto and van de Geijn (2008). A task owns a block of C: for
+// one block of the depth after the other it packs its panels of B into its worker's scratch, which
+// stays in L2, and multiplies all its rows by them. A is read in place if its rows are contiguous,
+// otherwise it is transposed first, one group of rows at a time.
+//
+// Each element of C is one sum in the order of the depth blocks, wherever the blocks of C are cut:
+// so the cut may follow the number of workers, and results are the same bits for any of them.
 //
 // Bound by arithmetic once m, n and k pass about 100: bench_gemm reports the share of the peak.
 #include "gemm/gemm.h"
@@ -10,6 +13,7 @@
 
 #include "gemm/panels.h"
 #include "runtime/buffer.h"
+#include "runtime/integers.h"
 #include "runtime/isa.h"
 #include "runtime/threads.h"
 
@@ -19,11 +23,12 @@ namespace {
 // Measured on Zen 3 with csrc/benchmarks/bench_gemm, 2026-11: other values within a factor of two
 // of these lose 0 to 5 %.
 constexpr Index kPanelBytes = 24 << 10;         // a panel of one depth block: most of L1
-constexpr Index kRowBlock = 24;                 // a multiple of every tile height: 4 of 6, 3 of 8
+constexpr Index kRowBlock = 48;                 // a multiple of every tile height: 8 of 6, 6 of 8
 constexpr Index kPanelsPerTask = 4;             // reuses a block of A from L2 four times
-constexpr Index kPackedBytes = Index{8} << 20;  // packed columns of B held at once
-constexpr Index kPackRows = 64;                 // rows of B packed by one task
-constexpr Index kStripRows = 8;                 // of them packed together: read along the rows
+constexpr Index kTasksPerWorker = 4;            // evens out workers that the system slows down
+constexpr Index kCopiedBytes = Index{8} << 20;  // rows of A transposed at once
+constexpr Index kRowStrip = 8;                  // rows of B packed together
+constexpr Index kStrip = 64;                    // of them, or of B, transposed together
 
 template <class T>
 class Gemm {
@@ -35,122 +40,147 @@ class Gemm {
         c_(c),
         epilogue_(epilogue),
         kernels_(kernels<T>().gemm),
-        copies_rows_(a.column_stride != 1) {
-    const Index tile_bytes = kernels<T>().lanes * kernels_.vectors * static_cast<Index>(sizeof(T));
-    depth_block_ = std::max<Index>(1, std::min(size.k, kPanelBytes / tile_bytes));
+        layout_(kernels<T>(), size.n) {
+    tile_columns_ = static_cast<Index>(kernels<T>().lanes) * kernels_.vectors;
+    depth_block_ = std::max<Index>(
+        1, std::min(size.k, kPanelBytes / (tile_columns_ * static_cast<Index>(sizeof(T)))));
     a_cols_ = Buffer<std::int32_t>(depth_block_);
     for (Index k = 0; k < depth_block_; ++k) a_cols_[k] = static_cast<std::int32_t>(k);
-    row_stride_ = copies_rows_ ? depth_block_ : a.row_stride;
+    // A line more than k: rows a power of two apart would compete for the same cache sets.
+    row_stride_ = a.column_stride == 1 ? a.row_stride : round_up(size.k, kLine) + kLine;
     for (Index m = 0; m < kernels_.rows; ++m) {
       a_rows_[m] = static_cast<std::int32_t>(m * row_stride_);
       c_rows_[m] = static_cast<std::int32_t>(m * size.n);
     }
   }
 
-  void run() {
-    const PanelLayout whole(kernels<T>(), size_.n);
-    const Index bytes_per_column = std::max<Index>(1, size_.k) * static_cast<Index>(sizeof(T));
-    const Index tile_columns = kernels<T>().lanes * kernels_.vectors;
-    Index block = std::max<Index>(1, kPackedBytes / bytes_per_column / tile_columns) * tile_columns;
-    block = std::min(block, whole.padded_columns());
-    Buffer<T> packed(block * size_.k);
-    for (Index first = 0; first < size_.n; first += block) {
-      multiply_columns(first, std::min(block, size_.n - first), packed.get());
+  void run() const {
+    if (a_.column_stride == 1) {
+      multiply_rows(0, size_.m, a_.data);
+      return;
+    }
+    const Index row_bytes = row_stride_ * static_cast<Index>(sizeof(T));
+    const Index rows =
+        std::min(std::max<Index>(1, kCopiedBytes / row_bytes / kRowBlock) * kRowBlock, size_.m);
+    const Buffer<T> copy(rows * row_stride_);
+    for (Index begin = 0; begin < size_.m; begin += rows) {
+      const Index end = std::min(begin + rows, size_.m);
+      copy_rows(begin, end, copy.get());
+      multiply_rows(begin, end, copy.get());
     }
   }
 
  private:
-  // Rows [begin, end) and `depth` columns from k on; element (begin, k) is a[0].
+  static constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(T));
+
+  // How many rows of A and panels of B one task multiplies.
+  struct Cut {
+    Index rows, panels;
+  };
+  // A task's place: rows of A, panels of B, and the part of the depth it has come to.
   struct Block {
-    Index begin, end, k, depth;
-    const T* a;
+    Index row_begin, row_end, panel_begin, panel_end, k, depth;
   };
 
-  void multiply_columns(Index first, Index columns, T* packed) const {
-    const PanelLayout layout(kernels<T>(), columns);
-    pack_columns(layout, first, packed);
-    const Index row_blocks = (size_.m + kRowBlock - 1) / kRowBlock;
-    const Index panel_blocks = (layout.panels() + kPanelsPerTask - 1) / kPanelsPerTask;
-    const Index work = multiply_add_work(size_.m * columns * size_.k);
-    const Index tasks = row_blocks * panel_blocks;
-    const Workers workers{worker_count(tasks, work)};
-    const WorkerScratch<T> copies(copies_rows_ ? workers.count : 0, kRowBlock * depth_block_);
-    parallel_for(tasks, workers, [&](Index task, int worker) {
-      const Index panel = task / row_blocks * kPanelsPerTask;
-      const Index panel_end = std::min(panel + kPanelsPerTask, layout.panels());
-      multiply_block(task % row_blocks * kRowBlock, layout, panel, panel_end, first, packed,
-                     copies.of(worker));
+  // Makes rows [begin, end) of A row-major. Read in place, every k would stand on a page of its
+  // own.
+  void copy_rows(Index begin, Index end, T* copy) const {
+    parallel_blocks(end - begin, kStrip, (end - begin) * size_.k, [&](Index i, Index j, int) {
+      kernels_.transpose(size_.k, j - i, a_.data + (begin + i) * a_.row_stride, a_.column_stride,
+                         copy + i * row_stride_, row_stride_);
     });
   }
 
-  // B's columns from `first` on as panels; a task packs a few rows of all of them.
-  void pack_columns(const PanelLayout& layout, Index first, T* packed) const {
-    const Index strip = b_.column_stride == 1 ? kStripRows : kPackRows;
-    parallel_blocks(size_.k, kPackRows, layout.padded_columns() * size_.k,
-                    [&](Index begin, Index end, int) {
-                      for (Index row = begin; row < end; row += strip) {
-                        pack_strip(layout, first, row, std::min(row + strip, end), packed);
-                      }
-                    });
+  // Packing is repeated for every block of rows, so rows are only cut where panels are too few.
+  Cut cut(Index rows, int workers) const {
+    if (workers == 1) return {rows, kPanelsPerTask};
+    const Index wanted = kTasksPerWorker * workers;
+    const Index panels = std::clamp<Index>(layout_.panels() / wanted, 1, kPanelsPerTask);
+    const Index row_groups = ceil_divide(wanted, ceil_divide(layout_.panels(), panels));
+    return {round_up(ceil_divide(rows, row_groups), kRowBlock), panels};
   }
 
-  void pack_strip(const PanelLayout& layout, Index first, Index begin, Index end, T* packed) const {
-    for (Index panel = 0; panel < layout.panels(); ++panel) {
-      const Index width = layout.width(panel), used = layout.used(panel);
-      const T* from =
-          b_.data + begin * b_.row_stride + (first + layout.first_column(panel)) * b_.column_stride;
-      T* to = packed + layout.offset(panel, size_.k) + begin * width;
-      if (b_.column_stride == 1) {
-        kernels_.pack(end - begin, used, width, from, b_.row_stride, to);
-        continue;
-      }
-      kernels_.transpose(used, end - begin, from, b_.column_stride, to, width);
-      for (Index k = 0; used < width && k < end - begin; ++k) {
-        std::fill_n(to + k * width + used, width - used, T(0));
-      }
-    }
+  // a: A's row `begin`, rows row_stride_ apart.
+  void multiply_rows(Index begin, Index end, const T* a) const {
+    const Index work = multiply_add_work((end - begin) * size_.n * size_.k);
+    const Index most_tasks = ceil_divide(end - begin, kRowBlock) * layout_.panels();
+    const Workers workers{worker_count(most_tasks, work)};
+    const Cut each = cut(end - begin, workers.count);
+    const Index row_groups = ceil_divide(end - begin, each.rows);
+    const Index tasks = row_groups * ceil_divide(layout_.panels(), each.panels);
+    const WorkerScratch<T> packed(workers.count, each.panels * tile_columns_ * depth_block_);
+    parallel_for(tasks, workers, [&](Index task, int worker) {
+      const Index row = begin + task % row_groups * each.rows;
+      const Index panel = task / row_groups * each.panels;
+      const Block block{row,   std::min(row + each.rows, end),
+                        panel, std::min(panel + each.panels, layout_.panels()),
+                        0,     0};
+      multiply_block(block, a + (row - begin) * row_stride_, packed.of(worker));
+    });
   }
 
-  void multiply_block(Index row_begin, const PanelLayout& layout, Index panel_begin,
-                      Index panel_end, Index first, const T* packed, T* copy) const {
-    Block block{row_begin, std::min(row_begin + kRowBlock, size_.m), 0, 0, nullptr};
+  void multiply_block(Block block, const T* a, T* packed) const {
     do {
       block.depth = std::min(depth_block_, size_.k - block.k);
-      block.a = a_.data + row_begin * a_.row_stride + block.k * a_.column_stride;
-      if (copies_rows_) copy_rows(block, copy);
-      for (Index panel = panel_begin; panel < panel_end; ++panel) {
-        const Index width = layout.width(panel);
-        const T* b = packed + layout.offset(panel, size_.k) + block.k * width;
-        multiply_panel(block, layout, panel, first, b);
+      pack_panels(block, packed);
+      for (Index row = block.row_begin; row < block.row_end; row += kRowBlock) {
+        const Index row_end = std::min(row + kRowBlock, block.row_end);
+        const T* rows = a + (row - block.row_begin) * row_stride_ + block.k;
+        const T* b = packed;
+        for (Index panel = block.panel_begin; panel < block.panel_end; ++panel) {
+          multiply_panel(block, row, row_end, rows, panel, b);
+          b += layout_.width(panel) * block.depth;
+        }
       }
       block.k += block.depth;
     } while (block.k < size_.k);
   }
 
-  // Makes the block row-major. Read in place, every k would stand on a page of its own.
-  void copy_rows(Block& block, T* copy) const {
-    kernels_.transpose(block.depth, block.end - block.begin, block.a, a_.column_stride, copy,
-                       row_stride_);
-    block.a = copy;
+  // Strip by strip across the panels, so that rows of B are read in long runs.
+  void pack_panels(const Block& block, T* packed) const {
+    const Index strip = b_.column_stride == 1 ? kRowStrip : kStrip;
+    for (Index k = 0; k < block.depth; k += strip) {
+      T* to = packed;
+      for (Index panel = block.panel_begin; panel < block.panel_end; ++panel) {
+        const Index width = layout_.width(panel);
+        pack_strip(panel, block.k + k, std::min(strip, block.depth - k), to + k * width);
+        to += width * block.depth;
+      }
+    }
   }
 
-  void multiply_panel(const Block& block, const PanelLayout& layout, Index panel, Index first,
+  // Rows [k, k + depth) of one panel.
+  void pack_strip(Index panel, Index k, Index depth, T* to) const {
+    const Index width = layout_.width(panel), used = layout_.used(panel);
+    const T* from = b_.data + k * b_.row_stride + layout_.first_column(panel) * b_.column_stride;
+    if (b_.column_stride == 1) {
+      kernels_.pack(depth, used, width, from, b_.row_stride, to);
+      return;
+    }
+    kernels_.transpose(used, depth, from, b_.column_stride, to, width);
+    for (Index i = 0; used < width && i < depth; ++i) {
+      std::fill_n(to + i * width + used, width - used, T(0));
+    }
+  }
+
+  // a: row `begin` from block.k on; b: the packed panel of this part of the depth.
+  void multiply_panel(const Block& block, Index begin, Index end, const T* a, Index panel,
                       const T* b) const {
-    const Index column = first + layout.first_column(panel);
+    const Index column = layout_.first_column(panel);
     GemmTileArguments<T> tile{};
     tile.depth = block.depth;
     tile.a_rows = a_rows_;
     tile.a_cols = a_cols_.get();
     tile.b = b;
     tile.c_rows = c_rows_;
-    tile.columns = layout.used(panel);
+    tile.columns = layout_.used(panel);
     tile.accumulate = block.k > 0;
     if (block.k + block.depth == size_.k) set_epilogue(tile, epilogue_, column);
-    for (Index row = block.begin; row < block.end; row += kernels_.rows) {
-      const Index rows = std::min<Index>(kernels_.rows, block.end - row);
-      tile.a = block.a + (row - block.begin) * row_stride_;
+    for (Index row = begin; row < end; row += kernels_.rows) {
+      const Index rows = std::min<Index>(kernels_.rows, end - row);
+      tile.a = a + (row - begin) * row_stride_;
       tile.c = c_ + row * size_.n + column;
-      kernels_.tile[layout.vectors(panel) - 1][rows - 1](tile);
+      kernels_.tile[layout_.vectors(panel) - 1][rows - 1](tile);
     }
   }
 
@@ -159,9 +189,9 @@ class Gemm {
   T* c_;
   Epilogue<T> epilogue_;
   const GemmKernels<T>& kernels_;
-  bool copies_rows_;
+  PanelLayout layout_;
   Index row_stride_;  // of A as the micro-kernel reads it
-  Index depth_block_;
+  Index tile_columns_, depth_block_;
   Buffer<std::int32_t> a_cols_;
   std::int32_t a_rows_[kMaxTileRows], c_rows_[kMaxTileRows];
 };

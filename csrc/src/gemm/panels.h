@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "runtime/integers.h"
 #include "runtime/isa.h"
 
 namespace convolite {
@@ -17,8 +18,8 @@ class PanelLayout {
   PanelLayout(const KernelTable<T>& table, Index columns)
       : lanes_(table.lanes),
         columns_(columns),
-        vectors_((columns + lanes_ - 1) / lanes_),
-        panels_((vectors_ + table.gemm.vectors - 1) / table.gemm.vectors) {}
+        vectors_(ceil_divide(columns, lanes_)),
+        panels_(ceil_divide(vectors_, table.gemm.vectors)) {}
 
   Index panels() const { return panels_; }
   Index columns() const { return columns_; }

@@ -61,8 +61,10 @@ struct GeluTanh {
   }
   CONVOLITE_INLINE static Vec<T> forward(Vec<T> x, Vec<T>) { return x * gate(x).value; }
   CONVOLITE_INLINE static Vec<T> backward(Vec<T> grad, Vec<T> x, Vec<T>) {
-    const Logistic<T> s = gate(x);
-    const Vec<T> slope = kScale * (T(1) + 3 * kCubic * x * x);
+    // Beyond 30 the gate is 0 or 1 in either precision; the slope must not grow to infinity there.
+    const Vec<T> near = at_most<T>(at_least<T>(x, broadcast(T(-30))), broadcast(T(30)));
+    const Logistic<T> s = gate(near);
+    const Vec<T> slope = kScale * (T(1) + 3 * kCubic * near * near);
     return grad * (s.value + x * s.value * s.rest * slope);
   }
 };
@@ -89,7 +91,7 @@ struct Hardsigmoid {  // relu6(x + 3) / 6
 template <class T>
 struct Hardswish {  // x relu6(x + 3) / 6
   CONVOLITE_INLINE static Vec<T> forward(Vec<T> x, Vec<T>) {
-    return x * Relu6<T>::forward(x + T(3), Vec<T>{}) / T(6);
+    return x * (Relu6<T>::forward(x + T(3), Vec<T>{}) / T(6));
   }
   CONVOLITE_INLINE static Vec<T> backward(Vec<T> grad, Vec<T> x, Vec<T>) {
     const Vec<T> between = grad * (x / T(3) + T(0.5));

@@ -6,22 +6,18 @@
 namespace convolite::CONVOLITE_LEVEL {
 namespace {
 
-#include "kernels/vec.h"
-//
+// clang-format off: ordered by use, each may use what stands above it.
+#include "kernels/activation.inl"
+#include "kernels/elementwise.inl"
 #include "kernels/gemm_tile.inl"
 #include "kernels/math.inl"
-// Ordered by use, not by name: each may use what stands above it.
-#include "kernels/elementwise.inl"
-//
-#include "kernels/activation.inl"
-#include "kernels/reduce_rows.inl"
-//
-#include "kernels/softmax_rows.inl"
-//
-#include "kernels/optimizer.inl"
-//
 #include "kernels/norm_rows.inl"
+#include "kernels/optimizer.inl"
 #include "kernels/pool_rows.inl"
+#include "kernels/reduce_rows.inl"
+#include "kernels/softmax_rows.inl"
+#include "kernels/vec.h"
+// clang-format on
 
 template <class T>
 constexpr KernelTable<T> make_table() {

@@ -1,20 +1,6 @@
 // Batch normalisation kernels (contract: table.h). A mean is always subtracted first: that loses
 // nothing when the values are close together and far from zero, where scale * x + shift would.
 
-// The vector at i, or its first `count` lanes where a run is shorter than a vector.
-template <class T>
-CONVOLITE_INLINE Vec<T> load_upto(const T* pointer, std::ptrdiff_t count) {
-  return count >= kLanes<T> ? load(pointer) : load_partial(pointer, count);
-}
-template <class T>
-CONVOLITE_INLINE void store_upto(T* pointer, Vec<T> value, std::ptrdiff_t count) {
-  if (count >= kLanes<T>) {
-    store(pointer, value);
-  } else {
-    store_partial(pointer, value, count);
-  }
-}
-
 // body(i, count) at i = 0, lanes, ...; the last vector overlaps the one before instead of being
 // short.
 template <class T, class Body>
@@ -40,7 +26,7 @@ struct Coefficient {
     if constexpr (!PerElement) all = broadcast(*pointer);
   }
   CONVOLITE_INLINE Vec<T> at(std::ptrdiff_t i, std::ptrdiff_t count) const {
-    if constexpr (PerElement) return load_upto(from + i, count);
+    if constexpr (PerElement) return load_up_to(from + i, count);
     return all;
   }
 };
@@ -76,9 +62,9 @@ void normalise(std::ptrdiff_t count, const T* input, const NormArguments<T>& arg
   const Normalisation<T, PerElement, true> norm(arguments);
   for_each_vector<T>(
       count, [=](std::ptrdiff_t i, std::ptrdiff_t n) __attribute__((always_inline)) {
-        const Vec<T> centred = load_upto(input + i, n) - norm.mean.at(i, n);
+        const Vec<T> centred = load_up_to(input + i, n) - norm.mean.at(i, n);
         const Vec<T> value = norm.before_clamp(centred, i, n);
-        store_upto(output + i, at_most<T>(at_least<T>(value, norm.low), norm.high), n);
+        store_up_to(output + i, at_most<T>(at_least<T>(value, norm.low), norm.high), n);
       });
 }
 
@@ -91,11 +77,11 @@ CONVOLITE_INLINE void gradient_run(std::ptrdiff_t count, const T* grad_output, c
   const Coefficient<T, PerElement> constant(Training ? arguments.constant : arguments.factor);
   for_each_vector<T>(
       count, [=](std::ptrdiff_t i, std::ptrdiff_t n) __attribute__((always_inline)) {
-        const Vec<T> centred = load_upto(input + i, n) - norm.mean.at(i, n);
-        const Vec<T> grad = norm.pass_back(load_upto(grad_output + i, n), centred, i, n);
+        const Vec<T> centred = load_up_to(input + i, n) - norm.mean.at(i, n);
+        const Vec<T> grad = norm.pass_back(load_up_to(grad_output + i, n), centred, i, n);
         Vec<T> result = grad * factor.at(i, n);
         if (Training) result += centred * slope.at(i, n) + constant.at(i, n);
-        store_upto(grad_input + i, result, n);
+        store_up_to(grad_input + i, result, n);
       });
 }
 
@@ -192,7 +178,7 @@ void column_moments(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t 
   sum_column_pairs<T>(
       rows, columns,
       [=](std::ptrdiff_t row, std::ptrdiff_t i, std::ptrdiff_t n) __attribute__((always_inline)) {
-        const Vec<T> centred = load_upto(input + row * stride + i, n) - load_upto(centre + i, n);
+        const Vec<T> centred = load_up_to(input + row * stride + i, n) - load_up_to(centre + i, n);
         return VecPair<T>{centred, centred * centred};
       },
       sums);
@@ -231,8 +217,8 @@ void column_gradient_sums(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrd
       rows, columns,
       [=](std::ptrdiff_t row, std::ptrdiff_t i, std::ptrdiff_t n) __attribute__((always_inline)) {
         const std::ptrdiff_t at = row * stride + i;
-        const Vec<T> centred = load_upto(input + at, n) - norm.mean.at(i, n);
-        const Vec<T> grad = norm.pass_back(load_upto(grad_output + at, n), centred, i, n);
+        const Vec<T> centred = load_up_to(input + at, n) - norm.mean.at(i, n);
+        const Vec<T> grad = norm.pass_back(load_up_to(grad_output + at, n), centred, i, n);
         return VecPair<T>{grad, grad * centred};
       },
       sums);

@@ -9,15 +9,15 @@ void sgd_span(const SgdArguments<T>& arguments, const T* gradient, std::ptrdiff_
   const Vec<T> rate = broadcast(arguments.lr), momentum = broadcast(arguments.momentum);
   const Vec<T> fresh = broadcast(arguments.fresh), decay = broadcast(arguments.weight_decay);
   for (std::ptrdiff_t i = 0; i < count; i += kLanes<T>) {
-    const Vec<T> at = load_up_to(parameter, i, count);
-    Vec<T> step = load_up_to(gradient, i, count) + decay * at;
+    const Vec<T> at = load_up_to(parameter + i, count - i);
+    Vec<T> step = load_up_to(gradient + i, count - i) + decay * at;
     if constexpr (Momentum) {
       Vec<T> speed = step;
-      if constexpr (!First) speed = momentum * load_up_to(velocity, i, count) + fresh * step;
-      store_up_to<T>(velocity, i, count, speed);
+      if constexpr (!First) speed = momentum * load_up_to(velocity + i, count - i) + fresh * step;
+      store_up_to<T>(velocity + i, speed, count - i);
       step = Nesterov ? step + momentum * speed : speed;
     }
-    store_up_to<T>(parameter, i, count, at - rate * step);
+    store_up_to<T>(parameter + i, at - rate * step, count - i);
   }
 }
 
@@ -29,20 +29,20 @@ void adam_span(const AdamArguments<T>& arguments, const T* gradient, std::ptrdif
   const Vec<T> decay = broadcast(arguments.weight_decay), step = broadcast(arguments.step_size);
   const Vec<T> root_correction = broadcast(arguments.root_correction);
   for (std::ptrdiff_t i = 0; i < count; i += kLanes<T>) {
-    Vec<T> at = load_up_to(parameter, i, count);
-    Vec<T> grad = load_up_to(gradient, i, count);
+    Vec<T> at = load_up_to(parameter + i, count - i);
+    Vec<T> grad = load_up_to(gradient + i, count - i);
     if constexpr (Decoupled) {
       at *= decay;
     } else {
       grad += decay * at;
     }
-    const Vec<T> old = load_up_to(exp_avg, i, count);
+    const Vec<T> old = load_up_to(exp_avg + i, count - i);
     const Vec<T> mean = old + fresh1 * (grad - old);
-    const Vec<T> square = beta2 * load_up_to(exp_avg_sq, i, count) + fresh2 * grad * grad;
-    store_up_to<T>(exp_avg, i, count, mean);
-    store_up_to<T>(exp_avg_sq, i, count, square);
+    const Vec<T> square = beta2 * load_up_to(exp_avg_sq + i, count - i) + fresh2 * grad * grad;
+    store_up_to<T>(exp_avg + i, mean, count - i);
+    store_up_to<T>(exp_avg_sq + i, square, count - i);
     const Vec<T> size = square_root(square) / root_correction + eps;
-    store_up_to<T>(parameter, i, count, at - step * mean / size);
+    store_up_to<T>(parameter + i, at - step * mean / size, count - i);
   }
 }
 

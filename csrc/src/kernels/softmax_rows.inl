@@ -2,28 +2,15 @@
 // columns at a time. The largest entry is subtracted first, so that no exp overflows; NaN or an
 // infinite maximum makes the whole row NaN. Bound by exp, then by memory traffic.
 
-// A row, cut off at `count`: lanes past it read as zero and are not written.
-template <class T>
-CONVOLITE_INLINE Vec<T> load_up_to(const T* row, std::ptrdiff_t i, std::ptrdiff_t count) {
-  return i + kLanes<T> <= count ? load(row + i) : load_partial(row + i, count - i);
-}
-template <class T>
-CONVOLITE_INLINE void store_up_to(T* row, std::ptrdiff_t i, std::ptrdiff_t count, Vec<T> value) {
-  if (i + kLanes<T> <= count) {
-    store(row + i, value);
-  } else {
-    store_partial(row + i, value, count - i);
-  }
-}
-
 // Writes exp(input - largest) and returns its sum.
 template <class T>
 CONVOLITE_INLINE double exponentials_of_row(const T* input, std::ptrdiff_t count, Vec<T> largest,
                                             T* output) {
   return blocked_sum<T>(
       count, [=](std::ptrdiff_t i) __attribute__((always_inline)) {
-        store_up_to<T>(output, i, count, exponential(load_up_to(input, i, count) - largest));
-        return load_up_to(output, i, count);
+        store_up_to<T>(output + i, exponential(load_up_to(input + i, count - i) - largest),
+                       count - i);
+        return load_up_to(output + i, count - i);
       });
 }
 
@@ -52,7 +39,7 @@ void softmax_backward_row(const T* grad_output, const T* output, std::ptrdiff_t 
                           T* grad_input) {
   const double sum = blocked_sum<T>(
       count, [=](std::ptrdiff_t i) __attribute__((always_inline)) {
-        return load_up_to(grad_output, i, count) * load_up_to(output, i, count);
+        return load_up_to(grad_output + i, count - i) * load_up_to(output + i, count - i);
       });
   const Vec<T> every = broadcast(static_cast<T>(sum));
   map(

@@ -181,3 +181,17 @@ template <class T>
 CONVOLITE_INLINE VecMask<T> block_order_mask(VecMask<T> x) {
   return reinterpret_cast<VecMask<T>>(block_order<T>(reinterpret_cast<Vec<T>>(x)));
 }
+
+// A whole vector, or its first `count` lanes at the end of a run.
+template <class T>
+CONVOLITE_INLINE Vec<T> load_up_to(const T* pointer, std::ptrdiff_t count) {
+  return count >= kLanes<T> ? load(pointer) : load_partial(pointer, count);
+}
+template <class T>
+CONVOLITE_INLINE void store_up_to(T* pointer, Vec<T> value, std::ptrdiff_t count) {
+  if (count >= kLanes<T>) {
+    store(pointer, value);
+  } else {
+    store_partial(pointer, value, count);
+  }
+}

@@ -8,6 +8,7 @@
 
 #include "ops/softmax_tasks.h"
 #include "runtime/buffer.h"
+#include "runtime/integers.h"
 #include "runtime/isa.h"
 
 namespace convolite {
@@ -59,7 +60,7 @@ struct Labels {
 };
 
 double sum_in_blocks(const double* values, Index count) {
-  const Buffer<double> partials((count + kSampleBlock - 1) / kSampleBlock);
+  const Buffer<double> partials(ceil_divide(count, kSampleBlock));
   parallel_blocks(count, kSampleBlock, count, [&](Index begin, Index end, int) {
     double sum = 0;
     for (Index i = begin; i < end; ++i) sum += values[i];

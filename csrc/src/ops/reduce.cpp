@@ -8,6 +8,7 @@
 #include <cassert>
 
 #include "runtime/buffer.h"
+#include "runtime/integers.h"
 #include "runtime/isa.h"
 #include "runtime/threads.h"
 
@@ -20,10 +21,6 @@ using Axes = std::vector<Axis>;
 constexpr Index kBlock = 1 << 14;    // elements of one task
 constexpr Index kColumns = 1 << 11;  // columns of one task: sums and partials stay in L1
 constexpr Index kRows = 64;          // rows summed in T before they are added in double
-
-Index divide_up(Index a, Index b) {
-  return (a + b - 1) / b;
-}
 
 // Place of element `index` of the axes, counted in their order.
 Index offset_of(const Axis* axes, std::size_t ndim, Index index) {
@@ -70,10 +67,10 @@ struct Cut {
   Index chunks;
 
   Cut(Index inner_size, Index piece, Index piece_elements, Index outer_places) {
-    pieces = divide_up(inner_size, piece);
+    pieces = ceil_divide(inner_size, piece);
     units = pieces * outer_places;
     units_per_chunk = std::max<Index>(1, kBlock / std::max<Index>(1, piece_elements));
-    chunks = std::max<Index>(1, divide_up(units, units_per_chunk));
+    chunks = std::max<Index>(1, ceil_divide(units, units_per_chunk));
   }
 };
 
@@ -85,7 +82,7 @@ void reduce_runs(Reduction reduction, const ReduceShape& shape, const Cut& cut, 
   const std::size_t outer_axes = shape.reduced.size() - 1;
   const Index outputs_per_task =
       cut.chunks > 1 ? 1 : std::max<Index>(1, kBlock / std::max<Index>(1, shape.count));
-  const Index groups = divide_up(shape.output_size, outputs_per_task);
+  const Index groups = ceil_divide(shape.output_size, outputs_per_task);
   parallel_for(groups * cut.chunks, shape.output_size * shape.count, [&](Index task, int) {
     const Index chunk = task % cut.chunks;
     const Index first = task / cut.chunks * outputs_per_task;
@@ -112,7 +109,7 @@ void reduce_rows(Reduction reduction, const ReduceShape& shape, const Cut& cut, 
   const auto kernel = rows_kernel<T>(reduction);
   const Axis rows = shape.reduced.back();
   const Index columns = shape.kept.back().size;
-  const Index column_pieces = divide_up(columns, kColumns);
+  const Index column_pieces = ceil_divide(columns, kColumns);
   const Index outer = shape.output_size / columns;
   parallel_for(
       outer * column_pieces * cut.chunks, shape.output_size * shape.count, [&](Index task, int) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "kernels/table.h"
+#include "runtime/integers.h"
 #include "runtime/threads.h"
 
 namespace convolite {
@@ -27,7 +28,7 @@ void for_each_softmax(const SoftmaxShape& shape, Row&& row, Columns&& columns) {
     return;
   }
   const Index width = std::min<Index>(kSoftmaxColumns, shape.inner);
-  const Index parts = (shape.inner + width - 1) / width;
+  const Index parts = ceil_divide(shape.inner, width);
   const Index block = std::max<Index>(1, kSoftmaxBlock / width / shape.length);
   parallel_blocks(shape.outer * parts, block, work, [&](Index begin, Index end, int) {
     for (Index part = begin; part < end; ++part) {

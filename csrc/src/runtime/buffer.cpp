@@ -1,50 +1,88 @@
+// The reuse cache behind every result and every piece of scratch. Free blocks stand in two lists
+// that live in the blocks themselves, so that giving a block back cannot fail and costs no
+// allocation: one list for each size class (newest last, taken from the end) and one of all blocks
+// by age (trimmed from the front).
 #include "runtime/buffer.h"
 
 #include <convolite/runtime.h>
 #include <pthread.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <cstring>
-#include <deque>
-#include <iterator>
-#include <map>
 #include <mutex>
 #include <new>
-#include <vector>
+
+#include "runtime/integers.h"
 
 namespace convolite {
 namespace {
 
 constexpr std::uint64_t kGuard = 0x7ff7c0ffee7ff7c0;  // written after a poisoned buffer's last byte
 constexpr Index kFreeCacheFloor = 64 << 20;           // cached bytes always allowed
+constexpr Index kLargestBuffer = Index{1} << 56;
+
+// An element of a circular list; alone, a list's end or a block in no list.
+struct Link {
+  Link* before = this;
+  Link* after = this;
+
+  bool alone() const { return after == this; }
+  void insert_before(Link& next) {
+    before = next.before;
+    after = &next;
+    before->after = after->before = this;
+  }
+  void remove() {
+    before->after = after;
+    after->before = before;
+    before = after = this;
+  }
+};
+
+struct SizeLink : Link {};
+struct AgeLink : Link {};
 
 // Stands before each buffer's first byte, in an alignment unit of its own.
-struct Header {
+struct Header : SizeLink, AgeLink {
   Index capacity;  // usable bytes
   Index guarded;   // bytes asked for, when a guard follows them; else -1
 };
+static_assert(sizeof(Header) <= kAlignment);
 
 Header* header_of(void* pointer) {
   return reinterpret_cast<Header*>(static_cast<char*>(pointer) - kAlignment);
 }
 
+void* pointer_of(Header* header) {
+  return reinterpret_cast<char*>(header) + kAlignment;
+}
+
 // Sizes come in classes one eighth of a power of two apart, so that a slightly different batch can
 // reuse a block and at most 1/8 of it is waste.
-Index size_class(Index bytes) {
-  Index step = kAlignment;
-  while (step * 16 < bytes) step *= 2;
-  return std::max(kAlignment, (bytes + step - 1) / step * step);
-}
+struct SizeClass {
+  Index capacity;
+  std::size_t number;
+
+  explicit SizeClass(Index bytes) : number(0) {
+    Index step = kAlignment;
+    for (; step * 16 < bytes; step *= 2) number += 8;
+    const Index steps = std::max<Index>(1, ceil_divide(bytes, step));
+    capacity = steps * step;
+    number += static_cast<std::size_t>(steps);
+  }
+};
+constexpr std::size_t kSizeClasses = 512;  // number of kLargestBuffer plus 8, rounded up
 
 class Cache {
  public:
   void* acquire(Index bytes) {
-    if (bytes < 0 || bytes > (Index{1} << 56)) throw std::bad_alloc();
-    const Index capacity = size_class(bytes + static_cast<Index>(sizeof kGuard));
-    void* pointer = take(capacity);
-    if (pointer == nullptr) pointer = allocate(capacity);
-    Header* header = header_of(pointer);
+    if (bytes < 0 || bytes > kLargestBuffer) throw std::bad_alloc();
+    const SizeClass size(bytes + static_cast<Index>(sizeof kGuard));
+    Header* header = take(size);
+    if (header == nullptr) header = allocate(size.capacity);
+    void* pointer = pointer_of(header);
     header->guarded = -1;
     if (poison) {
       std::memset(pointer, 0xff, static_cast<std::size_t>(bytes));  // NaN as float and as double
@@ -60,26 +98,26 @@ class Cache {
         std::memcmp(static_cast<char*>(pointer) + header->guarded, &kGuard, sizeof kGuard) != 0) {
       std::abort();  // only in tests: something wrote past the end of its result
     }
-    std::vector<void*> surplus;
+    AgeLink surplus;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       stats_.in_use -= header->capacity;
       stats_.cached += header->capacity;
-      blocks_[header->capacity].push_back(pointer);
-      order_.push_back(header->capacity);
+      header->SizeLink::insert_before(free_[SizeClass(header->capacity).number]);
+      header->AgeLink::insert_before(by_age_);
       trim(std::max(kFreeCacheFloor, stats_.peak_in_use), surplus);
     }
-    for (void* block : surplus) std::free(header_of(block));
+    give_back(surplus);
   }
 
   void trim_all() {
-    std::vector<void*> surplus;
+    AgeLink surplus;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       trim(0, surplus);
       stats_.peak_in_use = stats_.in_use;
     }
-    for (void* block : surplus) std::free(header_of(block));
+    give_back(surplus);
   }
 
   MemoryStats stats() {
@@ -95,31 +133,31 @@ class Cache {
 
  private:
   // A cached block of this class, or of one less than twice as large.
-  void* take(Index capacity) {
+  Header* take(const SizeClass& size) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (auto found = blocks_.lower_bound(capacity);
-         found != blocks_.end() && found->first < 2 * capacity; ++found) {
-      if (found->second.empty()) continue;
-      void* pointer = found->second.back();
-      found->second.pop_back();
-      forget(found->first);
-      stats_.cached -= found->first;
+    for (std::size_t number = size.number; number < size.number + 8; ++number) {
+      if (free_[number].alone()) continue;
+      Header* header = static_cast<Header*>(static_cast<SizeLink*>(free_[number].before));
+      if (header->capacity >= 2 * size.capacity) break;
+      header->SizeLink::remove();
+      header->AgeLink::remove();
+      stats_.cached -= header->capacity;
       ++stats_.reused;
-      count_in_use(found->first);
-      return pointer;
+      count_in_use(header->capacity);
+      return header;
     }
     return nullptr;
   }
 
-  void* allocate(Index capacity) {
+  Header* allocate(Index capacity) {
     void* block = std::aligned_alloc(kAlignment, static_cast<std::size_t>(capacity + kAlignment));
     if (block == nullptr) throw std::bad_alloc();
-    void* pointer = static_cast<char*>(block) + kAlignment;
-    header_of(pointer)->capacity = capacity;
+    Header* header = new (block) Header{};
+    header->capacity = capacity;
     const std::lock_guard<std::mutex> lock(mutex_);
     ++stats_.allocated;
     count_in_use(capacity);
-    return pointer;
+    return header;
   }
 
   void count_in_use(Index capacity) {
@@ -127,27 +165,28 @@ class Cache {
     stats_.peak_in_use = std::max(stats_.peak_in_use, stats_.in_use);
   }
 
-  // Drops the newest mention of this class from the order of release.
-  void forget(Index capacity) {
-    const auto mention = std::find(order_.rbegin(), order_.rend(), capacity);
-    order_.erase(std::next(mention).base());
+  // Moves the blocks released longest ago to `surplus` until at most `limit` bytes stay cached.
+  void trim(Index limit, AgeLink& surplus) {
+    while (stats_.cached > limit && !by_age_.alone()) {
+      Header* header = static_cast<Header*>(static_cast<AgeLink*>(by_age_.after));
+      header->SizeLink::remove();
+      header->AgeLink::remove();
+      header->AgeLink::insert_before(surplus);
+      stats_.cached -= header->capacity;
+    }
   }
 
-  // Gives up the blocks released longest ago until at most `limit` bytes stay cached.
-  void trim(Index limit, std::vector<void*>& surplus) {
-    while (stats_.cached > limit && !order_.empty()) {
-      const Index capacity = order_.front();
-      order_.pop_front();
-      std::vector<void*>& same = blocks_[capacity];
-      surplus.push_back(same.front());
-      same.erase(same.begin());
-      stats_.cached -= capacity;
+  static void give_back(AgeLink& surplus) {
+    while (!surplus.alone()) {
+      Header* header = static_cast<Header*>(static_cast<AgeLink*>(surplus.after));
+      header->AgeLink::remove();
+      std::free(header);
     }
   }
 
   std::mutex mutex_;
-  std::map<Index, std::vector<void*>> blocks_;
-  std::deque<Index> order_;
+  std::array<SizeLink, kSizeClasses> free_;
+  AgeLink by_age_;
   MemoryStats stats_;
 };
 

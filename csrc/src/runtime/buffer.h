@@ -6,6 +6,8 @@
 
 #include <utility>
 
+#include "runtime/integers.h"
+
 namespace convolite {
 
 constexpr Index kAlignment = 64;
@@ -37,14 +39,14 @@ class Buffer {
 template <class T>
 class WorkerScratch {
  public:
-  WorkerScratch(int workers, Index count) : pitch_(round_up(count)), buffer_(workers * pitch_) {}
+  WorkerScratch(int workers, Index count)
+      : pitch_(round_up(count, kLine)), buffer_(workers * pitch_) {}
   T* of(int worker) const { return buffer_.get() + worker * pitch_; }
 
  private:
-  static Index round_up(Index count) {
-    const Index line = 2 * kAlignment / static_cast<Index>(sizeof(T));
-    return (count + line - 1) / line * line;
-  }
+  // Two cache lines: neighbours are fetched in pairs.
+  static constexpr Index kLine = 2 * kAlignment / static_cast<Index>(sizeof(T));
+
   Index pitch_;
   Buffer<T> buffer_;
 };

@@ -1,3 +1,4 @@
+// The default number of threads: what was asked for, else the CPUs that this process may use.
 #include "runtime/cpu_count.h"
 
 #include <convolite/error.h>

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 
 #include "runtime/cpu_count.h"
 #ifdef _OPENMP
@@ -32,6 +33,27 @@ void install_fork_handler() {
 struct TaskScope {
   TaskScope() { inside_task = true; }
   ~TaskScope() { inside_task = false; }
+};
+
+// Carries the first exception of any worker to the caller; an exception that left a worker would
+// end the process. Tasks that have not begun by then are skipped.
+class Failure {
+ public:
+  void guard(TaskFunction function, void* context, Index task, int worker) noexcept {
+    if (raised_.load(std::memory_order_relaxed)) return;
+    try {
+      function(context, task, worker);
+    } catch (...) {
+      if (!raised_.exchange(true)) exception_ = std::current_exception();
+    }
+  }
+  void rethrow() const {
+    if (exception_) std::rethrow_exception(exception_);
+  }
+
+ private:
+  std::atomic<bool> raised_{false};
+  std::exception_ptr exception_;
 };
 
 }  // namespace
@@ -63,25 +85,29 @@ void run_tasks(Index tasks, int workers, TaskFunction function, void* context) {
     return;
   }
   install_fork_handler();
+  Failure failure;
 #ifdef _OPENMP
 #pragma omp parallel num_threads(workers)
   {
     const TaskScope scope;
     const int worker = omp_get_thread_num();
 #pragma omp for schedule(dynamic, 1)
-    for (Index task = 0; task < tasks; ++task) function(context, task, worker);
+    for (Index task = 0; task < tasks; ++task) failure.guard(function, context, task, worker);
   }
 #else
   std::atomic<Index> next{0};
   auto run = [&](int worker) {
     const TaskScope scope;
-    for (Index task = next++; task < tasks; task = next++) function(context, task, worker);
+    for (Index task = next++; task < tasks; task = next++) {
+      failure.guard(function, context, task, worker);
+    }
   };
   std::vector<std::thread> others;
   for (int worker = 1; worker < workers; ++worker) others.emplace_back(run, worker);
   run(0);
   for (std::thread& other : others) other.join();
 #endif
+  failure.rethrow();
 }
 
 }  // namespace convolite

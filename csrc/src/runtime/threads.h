@@ -1,10 +1,13 @@
-// Loops over tasks that own what they write. How tasks are cut must depend on the problem alone,
-// never on the number of threads: that is what makes results the same bits for any thread count.
+// Loops over tasks that own what they write. Where a sum is cut into parts must depend on the
+// problem alone, never on the number of threads: that is what makes results the same bits for any
+// of them.
 #pragma once
 
 #include <convolite/types.h>
 
 #include <type_traits>
+
+#include "runtime/integers.h"
 
 namespace convolite {
 
@@ -30,7 +33,8 @@ struct Workers {
   int count;
 };
 
-// body(task, worker) for each task in [0, tasks); worker is in [0, workers.count).
+// body(task, worker) for each task in [0, tasks); worker is in [0, workers.count). An exception of
+// the body reaches the caller after the other workers have stopped.
 template <class Body>
 void parallel_for(Index tasks, Workers workers, Body&& body) {
   using Plain = std::remove_reference_t<Body>;
@@ -49,7 +53,7 @@ void parallel_for(Index tasks, Index work, Body&& body) {
 // Cuts [0, size) into blocks of `block` elements: body(begin, end, worker) for each.
 template <class Body>
 void parallel_blocks(Index size, Index block, Workers workers, Body&& body) {
-  parallel_for((size + block - 1) / block, workers, [&](Index task, int worker) {
+  parallel_for(ceil_divide(size, block), workers, [&](Index task, int worker) {
     const Index begin = task * block;
     body(begin, begin + block < size ? begin + block : size, worker);
   });
@@ -57,7 +61,7 @@ void parallel_blocks(Index size, Index block, Workers workers, Body&& body) {
 
 template <class Body>
 void parallel_blocks(Index size, Index block, Index work, Body&& body) {
-  parallel_blocks(size, block, Workers{worker_count((size + block - 1) / block, work)}, body);
+  parallel_blocks(size, block, Workers{worker_count(ceil_divide(size, block), work)}, body);
 }
 
 }  // namespace convolite

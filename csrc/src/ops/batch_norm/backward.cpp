@@ -21,28 +21,28 @@ void gradient_sums(const BatchNormShape& shape, const View& view, Span<const T> 
                    const Buffer<double>& first, const Buffer<double>& second) {
   const NormKernels<T>& norm = kernels<T>().norm;
   const Partials<2> parts(view);
-  for_each_block(view, shape.size(), [&](const Block& block) {
+  const Index scratch_columns = view.by_planes ? 0 : 2;
+  for_each_block(view, shape.size(), scratch_columns, [&](const Block& block, double* sums) {
     const Index image = block.group * view.images, images = view.images_of(block.group);
     double* firsts = parts.of(block.group, 0);
     double* seconds = parts.of(block.group, 1);
     if (!view.by_planes) {
-      const Buffer<double> sums(2 * block.count);
       const Index offset = image * view.columns + block.begin;
       norm.column_gradient_sums(images, block.count, view.columns, grad_output.data + offset,
-                                input.data + offset, coefficients.at(block.begin), sums.get());
-      std::copy_n(sums.get(), block.count, firsts + block.begin);
-      std::copy_n(sums.get() + block.count, block.count, seconds + block.begin);
+                                input.data + offset, coefficients.at(block.begin), sums);
+      std::copy_n(sums, block.count, firsts + block.begin);
+      std::copy_n(sums + block.count, block.count, seconds + block.begin);
       return;
     }
     for (Index column = block.begin; column < block.begin + block.count; ++column) {
-      double sums[2] = {0, 0};
+      double pair[2] = {0, 0};
       for (Index i = 0; i < images; ++i) {
         const Index offset = ((image + i) * view.columns + column) * view.run_length;
         norm.gradient_sums(view.run_length, grad_output.data + offset, input.data + offset,
-                           coefficients.at(column), sums);
+                           coefficients.at(column), pair);
       }
-      firsts[column] = sums[0];
-      seconds[column] = sums[1];
+      firsts[column] = pair[0];
+      seconds[column] = pair[1];
     }
   });
   for (Index channel = 0; channel < shape.c; ++channel) {

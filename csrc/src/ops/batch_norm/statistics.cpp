@@ -64,16 +64,17 @@ void sum_planes(const View& view, const Block& block, const T* input, const Part
 }
 
 template <class T>
-void sum_rows(const View& view, const Block& block, const T* input, const Parts& parts) {
+void sum_rows(const View& view, const Block& block, const T* input, double* scratch,
+              const Parts& parts) {
   const NormKernels<T>& norm = kernels<T>().norm;
   const Index images = view.images_of(block.group);
   const T* rows = input + block.group * view.images * view.columns + block.begin;
-  const Buffer<T> centre(block.count);
-  const Buffer<double> sums(2 * block.count);
-  std::fill_n(centre.get(), block.count, T(0));
-  norm.column_moments(images, block.count, view.columns, rows, centre.get(), sums.get());
+  double* sums = scratch;
+  T* centre = reinterpret_cast<T*>(scratch + 2 * block.count);
+  std::fill_n(centre, block.count, T(0));
+  norm.column_moments(images, block.count, view.columns, rows, centre, sums);
   for (Index i = 0; i < block.count; ++i) centre[i] = finite_centre<T>(sums[i], images);
-  norm.column_moments(images, block.count, view.columns, rows, centre.get(), sums.get());
+  norm.column_moments(images, block.count, view.columns, rows, centre, sums);
   for (Index i = 0; i < block.count; ++i) {
     parts.set(block.group, block.begin + i,
               part_of(centre[i], images, sums[i], sums[block.count + i]));
@@ -131,11 +132,12 @@ void batch_statistics(const BatchNormShape& shape, const View& view, Span<const 
                       const RunningStatistics<T>& running, double eps, Span<T> mean,
                       Span<T> inv_std) {
   const Parts parts(view);
-  for_each_block(view, shape.size(), [&](const Block& block) {
+  const Index scratch_columns = view.by_planes ? 0 : 3;
+  for_each_block(view, shape.size(), scratch_columns, [&](const Block& block, double* scratch) {
     if (view.by_planes) {
       sum_planes(view, block, input.data, parts);
     } else {
-      sum_rows(view, block, input.data, parts);
+      sum_rows(view, block, input.data, scratch, parts);
     }
   });
   const double count = static_cast<double>(shape.count());

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "runtime/buffer.h"
+#include "runtime/integers.h"
 #include "runtime/threads.h"
 
 namespace convolite::batch_norm {
@@ -34,7 +35,7 @@ struct View {
     runs = by_planes ? shape.n * shape.c : shape.n;
     run_length = by_planes ? shape.length : columns;
     images = std::max<Index>(1, std::min(shape.n, by_planes ? kPlaneImages : kColumnImages));
-    groups = (shape.n + images - 1) / images;
+    groups = ceil_divide(shape.n, images);
     task_columns = std::max<Index>(1, kTaskSize / (images * (by_planes ? shape.length : 1)));
   }
 
@@ -47,13 +48,19 @@ struct Block {
   Index group, begin, count;
 };
 
-// body(block) for each block, in parallel; blocks depend on the shape alone.
+// body(block, scratch) for each block, in parallel; blocks depend on the shape alone. scratch:
+// `per_column` numbers for each column of a block.
 template <class Body>
-void for_each_block(const View& view, Index work, const Body& body) {
-  const Index across = (view.columns + view.task_columns - 1) / view.task_columns;
-  parallel_for(view.groups * across, work, [&](Index task, int) {
+void for_each_block(const View& view, Index work, Index per_column, const Body& body) {
+  const Index across = ceil_divide(view.columns, view.task_columns);
+  const Index tasks = view.groups * across;
+  const Workers workers{worker_count(tasks, work)};
+  const Index widest = std::min(view.task_columns, view.columns);
+  const WorkerScratch<double> scratch(workers.count, per_column * widest);
+  parallel_for(tasks, workers, [&](Index task, int worker) {
     const Index begin = task % across * view.task_columns;
-    body(Block{task / across, begin, std::min(view.task_columns, view.columns - begin)});
+    body(Block{task / across, begin, std::min(view.task_columns, view.columns - begin)},
+         scratch.of(worker));
   });
 }
 

@@ -15,12 +15,14 @@
 #include "gemm/panels.h"
 #include "ops/conv2d/tap_lattice.h"
 #include "runtime/buffer.h"
+#include "runtime/integers.h"
 #include "runtime/isa.h"
 #include "runtime/threads.h"
 
 namespace convolite {
 namespace {
 
+// Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kBandBytes = 160 << 10;  // a band and its weights share L2 (512 KB on Zen 3)
 constexpr Index kTileBytes = 96 << 10;   // scratch for one panel of a block, written and read once
 constexpr Index kWantedTasks = 16;  // blocks are cut smaller for few images, down to kFewestRows
@@ -48,7 +50,7 @@ class DirectConvolution {
 
   // packed: groups x packed_group_size(); bias: groups x padded columns, or null.
   void run(const T* source, const T* packed, const T* bias, Activation activation, T* result) {
-    const Index blocks = (lattice_.result.h + rows_ - 1) / rows_;
+    const Index blocks = ceil_divide(lattice_.result.h, rows_);
     const Index tasks = lattice_.result.n * lattice_.groups * blocks;
     const Workers count{worker_count(tasks, work())};
     std::vector<Worker> workers(static_cast<std::size_t>(count.count));
@@ -105,12 +107,11 @@ class DirectConvolution {
     const Index tile_row_bytes = tile_pitch_ * static_cast<Index>(sizeof(T)) * result.w;
     rows = std::min(rows, std::max<Index>(kTileBytes / tile_row_bytes, 1));
     const Index images = std::max<Index>(result.n * lattice_.groups, 1);
-    const Index wanted_blocks = (kWantedTasks + images - 1) / images;
-    rows = std::min(rows, std::max((result.h + wanted_blocks - 1) / wanted_blocks, kFewestRows));
-    rows = std::min((rows + lattice_.spacing.h - 1) / lattice_.spacing.h * lattice_.spacing.h,
-                    result.h);
-    const Index blocks = (result.h + rows - 1) / rows;
-    rows_ = (result.h + blocks - 1) / blocks;  // even shares
+    const Index wanted_blocks = ceil_divide(kWantedTasks, images);
+    rows = std::min(rows, std::max(ceil_divide(result.h, wanted_blocks), kFewestRows));
+    rows = std::min(round_up(rows, lattice_.spacing.h), result.h);
+    const Index blocks = ceil_divide(result.h, rows);
+    rows_ = ceil_divide(result.h, blocks);  // even shares
   }
 
   // Reads the source in place when no tap leaves its columns; otherwise every band has one layout.
@@ -233,7 +234,7 @@ class DirectConvolution {
     tile.b = packed + packed_offset(run.phase, panel) + run.depth_begin * panels_.width(panel);
     const auto& tile_of_height = table_.gemm.tile[panels_.vectors(panel) - 1];
     const Index pixels = run.pixel_end - run.pixel_begin;
-    const Index tiles = (pixels + table_.gemm.rows - 1) / table_.gemm.rows;
+    const Index tiles = ceil_divide(pixels, table_.gemm.rows);
     Index begin = 0;
     for (Index i = 1; i <= tiles; ++i) {
       const Index end = pixels * i / tiles;

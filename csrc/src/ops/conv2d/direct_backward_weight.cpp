@@ -12,21 +12,19 @@
 #include "ops/conv2d/direct.h"
 #include "ops/conv2d/image_band.h"
 #include "runtime/buffer.h"
+#include "runtime/integers.h"
 #include "runtime/isa.h"
 #include "runtime/threads.h"
 
 namespace convolite {
 namespace {
 
+// Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kChunkPixels = 512;              // 512 pixels x 16 channels of grad_output fill L1
 constexpr Index kMostParts = 8;                  // each part costs one copy of grad_weight
 constexpr Index kPartialBytes = Index{4} << 20;  // all parts together
-constexpr Index kWantedTasks = 16;
-constexpr Index kBandBytes = 192 << 10;
-
-Index ceil_divide(Index a, Index b) {
-  return (a + b - 1) / b;
-}
+constexpr Index kWantedTasks = 16;               // channels are split until there are so many
+constexpr Index kBandBytes = 192 << 10;          // of the input, beside that in L2
 
 template <class T>
 class BackwardWeight {

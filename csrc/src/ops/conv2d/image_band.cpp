@@ -1,3 +1,4 @@
+// Copies of image rows between zeros. Bound by memory traffic.
 #include "ops/conv2d/image_band.h"
 
 #include <algorithm>

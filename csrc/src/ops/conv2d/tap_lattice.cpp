@@ -1,14 +1,13 @@
+// Which taps each result pixel meets, for forward and for the gradient of the input.
 #include "ops/conv2d/tap_lattice.h"
 
 #include <algorithm>
 #include <utility>
 
+#include "runtime/integers.h"
+
 namespace convolite {
 namespace {
-
-Index ceil_divide(Index a, Index b) {
-  return (a + b - 1) / b;
-}
 
 AxisPhase forward_axis(Index kernel, Index dilation, Index padding, Index output) {
   AxisPhase axis;

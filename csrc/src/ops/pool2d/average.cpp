@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "ops/pool2d/grid.h"
+#include "ops/pool2d/tasks.h"
 #include "runtime/buffer.h"
+#include "runtime/integers.h"
 #include "runtime/isa.h"
 #include "runtime/threads.h"
 
@@ -18,8 +20,6 @@ namespace convolite {
 using namespace pool2d;
 
 namespace {
-
-constexpr Index kTaskPixels = 1 << 14;  // input pixels of one task: 64 KB of floats
 
 // One worker's rows, between zeros.
 template <class T>
@@ -32,11 +32,11 @@ struct RowScratch {
 template <class T, class Body>
 void for_each_plane(const Grid<T>& grid, const Body& body) {
   const Index planes = grid.planes();
-  const Index block = std::max<Index>(1, kTaskPixels / grid.input.pixels());
+  const Index block = planes_per_task(grid.input);
   const Index work = grid.input.size() + planes * grid.outputs();
   const Index margin = grid.kernel + kernels<T>().lanes;
   const Index pitch = grid.left + grid.input.w + 2 * grid.columns.count() + 4 * margin;
-  const Workers workers{worker_count((planes + block - 1) / block, work)};
+  const Workers workers{worker_count(ceil_divide(planes, block), work)};
   const WorkerScratch<T> scratch(workers.count, 2 * pitch);
   parallel_blocks(planes, block, workers, [&](Index begin, Index end, int worker) {
     T* memory = scratch.of(worker);

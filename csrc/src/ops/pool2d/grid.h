@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/table.h"
+#include "runtime/integers.h"
 
 namespace convolite::pool2d {
 
@@ -96,7 +97,7 @@ template <class T>
 Axis<T> parts(Index size, Index count) {
   Axis<T> axis;
   for (Index i = 0; i < count; ++i) {
-    const Segment part{i * size / count, ((i + 1) * size + count - 1) / count};
+    const Segment part{i * size / count, ceil_divide((i + 1) * size, count)};
     axis.add(part, part.end - part.begin);
   }
   axis.finish();

@@ -5,13 +5,16 @@
 #include <convolite/pool2d.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <limits>
 #include <vector>
 
 #include "ops/pool2d/row_ring.h"
 #include "ops/pool2d/taps.h"
+#include "ops/pool2d/tasks.h"
 #include "runtime/buffer.h"
+#include "runtime/integers.h"
 #include "runtime/isa.h"
 #include "runtime/threads.h"
 
@@ -20,12 +23,6 @@ namespace convolite {
 using namespace pool2d;
 
 namespace {
-
-constexpr Index kTaskPixels = 1 << 14;  // input pixels of one task: 64 KB of floats
-
-Index planes_per_task(const Pool2dShape& shape) {
-  return std::max<Index>(1, kTaskPixels / shape.input.pixels());
-}
 
 Index work(const Pool2dShape& shape) {
   return shape.input.size() + shape.output_size();
@@ -126,22 +123,27 @@ void forward_taps(const Pool2dShape& shape, const WindowTaps& window_taps,
   }
 }
 
-// Where each offset leads from a window's first pixel.
+// Where each offset leads from a window's first pixel; one that is not of the window leads outside
+// the image.
 class OffsetSteps {
  public:
-  explicit OffsetSteps(const Pool2dShape& shape) {
-    const PoolWindow& window = shape.window;
+  explicit OffsetSteps(const Pool2dShape& shape) : window_(shape.window) {
     if (!shape.byte_offsets()) return;
-    steps_.resize(256);  // a byte beyond the window leads to its first pixel
-    for (Index i = 0; i < window.kernel.h * window.kernel.w; ++i) {
-      steps_[static_cast<std::size_t>(i)] = {i / window.kernel.w * window.dilation.h,
-                                             i % window.kernel.w * window.dilation.w};
-    }
+    for (Index i = 0; i < 256; ++i) steps_[static_cast<std::size_t>(i)] = step(i);
   }
   HW operator[](std::uint8_t offset) const { return steps_[offset]; }
+  HW operator[](std::int32_t offset) const { return step(offset); }
 
  private:
-  std::vector<HW> steps_;
+  HW step(Index offset) const {
+    constexpr Index outside = Index{1} << 40;
+    const HW& kernel = window_.kernel;
+    if (offset < 0 || offset >= kernel.h * kernel.w) return {outside, outside};
+    return {offset / kernel.w * window_.dilation.h, offset % kernel.w * window_.dilation.w};
+  }
+
+  PoolWindow window_;
+  std::array<HW, 256> steps_{};
 };
 
 // Writes each row of the image once: rows are zeroed just before the first window that needs them,
@@ -152,7 +154,6 @@ void backward_plane(const Pool2dShape& shape, const OffsetSteps& steps, const T*
   const PoolWindow& window = shape.window;
   const Index h = shape.input.h, w = shape.input.w;
   const Index span_h = window.dilation.h * (window.kernel.h - 1) + 1;
-  const Index kernel_w = window.kernel.w;
   T* zeroed = grad_input;
   for (Index row = 0; row < shape.output.h; ++row) {
     const Index top = row * window.stride.h - window.padding.top;
@@ -160,13 +161,7 @@ void backward_plane(const Pool2dShape& shape, const OffsetSteps& steps, const T*
     if (zeroed < needed) zeroed = std::fill_n(zeroed, needed - zeroed, T(0));
     Index left = -window.padding.left;
     for (Index column = 0; column < shape.output.w; ++column, left += window.stride.w) {
-      const Offset offset = *offsets++;
-      HW step;
-      if constexpr (sizeof(Offset) == 1) {
-        step = steps[offset];
-      } else {
-        step = {offset / kernel_w * window.dilation.h, offset % kernel_w * window.dilation.w};
-      }
+      const HW step = steps[*offsets++];
       const Index y = top + step.h, x = left + step.w;
       const T grad = *grad_output++;
       if (y >= 0 && y < h && x >= 0 && x < w) grad_input[y * w + x] += grad;
@@ -184,8 +179,8 @@ void max_pool2d_forward(const Pool2dShape& shape, Span<const T> input, Span<T> o
   assert(offsets.size == shape.output_size());
   assert(shape.byte_offsets() == (sizeof(Offset) == 1));
   const Index output_pixels = shape.output.h * shape.output.w;
-  const Index block = planes_per_task(shape);
-  const Workers workers{worker_count((shape.planes() + block - 1) / block, work(shape))};
+  const Index block = planes_per_task(shape.input);
+  const Workers workers{worker_count(ceil_divide(shape.planes(), block), work(shape))};
   const auto run = [&](const auto& body) {
     parallel_blocks(shape.planes(), block, workers, [&](Index begin, Index end, int worker) {
       body(ForwardTask<T, Offset>{end - begin, input.data + begin * shape.input.pixels(),
@@ -240,7 +235,7 @@ void max_pool2d_backward(const Pool2dShape& shape, Span<const T> grad_output,
       result += input_pixels;
     }
   };
-  parallel_blocks(shape.planes(), planes_per_task(shape), work(shape), body);
+  parallel_blocks(shape.planes(), planes_per_task(shape.input), work(shape), body);
 }
 
 #define CONVOLITE_INSTANTIATE(T, Offset)                                                      \

@@ -2,6 +2,8 @@
 #include <convolite/error.h>
 #include <convolite/pool2d.h>
 
+#include "runtime/integers.h"
+
 namespace convolite {
 namespace {
 
@@ -62,7 +64,7 @@ Index count_windows(Index size, Index before, Index after, Index span, Index str
   const Index room = size + before + after - span;
   if (!ceil_mode) return room < 0 ? 0 : room / stride + 1;
   if (room + stride - 1 < 0) return 0;
-  const Index count = (room + stride - 1) / stride + 1;
+  const Index count = ceil_divide(room, stride) + 1;
   return (count - 1) * stride >= size + before ? count - 1 : count;
 }
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "runtime/integers.h"
+
 namespace convolite::pool2d {
 
 // Taps of one window along one axis that hit the image: those of [begin, end); {0, 0} if none does.
@@ -19,7 +21,7 @@ inline std::vector<Taps> axis_taps(Index size, Index count, Index kernel, Index 
   std::vector<Taps> taps;
   for (Index i = 0; i < count; ++i) {
     const Index start = i * stride - before;
-    const Index begin = start < 0 ? (-start + dilation - 1) / dilation : 0;
+    const Index begin = start < 0 ? ceil_divide(-start, dilation) : 0;
     const Index end = start < size ? std::min(kernel, (size - 1 - start) / dilation + 1) : 0;
     taps.push_back(begin < end ? Taps{begin, end} : Taps{0, 0});
   }
