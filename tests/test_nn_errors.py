@@ -20,7 +20,7 @@ POOLING = [
     (lambda: nn.AvgPool2d(2, (1, 0)), r"AvgPool2d: stride must be positive, got \(1, 0\)"),
     (lambda: nn.AvgPool2d(3, padding=2), "AvgPool2d: padding must be at most half the kernel"),
     (lambda: nn.AvgPool2d(2, divisor_override=0), "AvgPool2d: divisor_override must not be zero"),
-    (lambda: nn.AdaptiveAvgPool2d(0), r"AdaptiveAvgPool2d: output_size must be positive, got \(0"),
+    (lambda: nn.AdaptiveAvgPool2d(-1), "AdaptiveAvgPool2d: output_size must not be negative"),
     (lambda: nn.AdaptiveAvgPool2d((1, 2, 3)), "AdaptiveAvgPool2d: output_size must be an int or a"),
 ]
 

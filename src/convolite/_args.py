@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from math import isfinite
+from math import isfinite, prod
 from operator import index as exact_integer
 from pathlib import Path
 from typing import Any, TypeVar
@@ -125,7 +125,7 @@ def shape_of(op: str, argument: str, value: Any) -> tuple[int, ...]:
         shape: tuple[int, ...] = value.shape
     except AttributeError:
         raise TypeError(
-            f"{op}: {argument} must be a Tensor or an array, got {type(value).__name__}"
+            f"{op}: {argument} must be a Tensor or an array, got {kind(value)}"
         ) from None
     return shape
 
@@ -175,6 +175,14 @@ def positive_pair(op: str, argument: str, value: Any) -> Pair:
     return sizes
 
 
+def room(op: str, argument: str, value: Any, shape: Iterable[int]) -> None:
+    """Raise ValueError if an argument asks for a result of more elements than can be counted."""
+    if prod(shape) >= _MOST_ELEMENTS:
+        raise ValueError(
+            f"{op}: {argument} must leave fewer than 2^60 elements, got {excerpt(value)}"
+        )
+
+
 def items(op: str, argument: str, value: Iterable[Any]) -> list[Any]:
     """Return what an iterable yields; strings and things without items raise ``TypeError``."""
     try:
@@ -202,6 +210,11 @@ def path(op: str, argument: str, value: Any) -> Path:
     return Path(value)
 
 
+def kind(value: Any) -> str:
+    """Return the name of a value's type, and None as itself."""
+    return "None" if value is None else type(value).__name__
+
+
 def excerpt(value: Any) -> str:
     """Return the beginning of ``repr(value)``, on one line."""
     words = " ".join(repr(value).split())
@@ -217,6 +230,11 @@ def real_dtype(op: str, value: Any) -> np.dtype[Any]:
     if dtype is None or dtype.kind not in "fiub":
         raise TypeError(f"{op}: dtype must be a dtype of real numbers, got {excerpt(value)}")
     return dtype
+
+
+def count(op: str, argument: str, value: Any) -> int:
+    """Return `value` as an int, if it is a positive one of ordinary size."""
+    return at_least(1, op, argument, size(op, argument, value))
 
 
 def float_dtype(op: str, value: Any) -> np.dtype[Any]:
@@ -238,6 +256,7 @@ _PADDING_SPELLINGS = (
 
 
 _LIMIT = 2**31  # the core's own limit for sizes
+_MOST_ELEMENTS = 2**60  # of 8 bytes each; beyond it their bytes cannot be counted
 Sizes = TypeVar("Sizes", bound=tuple[int, ...])
 
 

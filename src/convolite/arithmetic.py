@@ -95,7 +95,10 @@ class Arithmetic(Differentiable):
 
     def _compared(self, comparison: Callable[[Any, Any], Any], other: Any) -> Any:
         """The comparison of every element, as an array of bools."""
-        values = array_of(other)
+        try:
+            values = np.asarray(array_of(other))
+        except ValueError:
+            raise TypeError(f"a tensor cannot be compared with {excerpt(other)}") from None
         try:
             return comparison(self._data, values)
         except TypeError:
@@ -103,5 +106,5 @@ class Arithmetic(Differentiable):
         except ValueError:
             raise ValueError(
                 f"{comparison.__name__}: shapes do not broadcast "
-                f"(a.shape = {self._data.shape}, b.shape = {np.shape(values)})"
+                f"(a.shape = {self._data.shape}, b.shape = {values.shape})"
             ) from None

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from convolite._args import excerpt
+from convolite._args import excerpt, kind
 from convolite._args import path as checked_path
 from convolite.autograd import Array
 from convolite.errors import FormatError
@@ -64,8 +64,7 @@ def save(module_or_dict: Any, path: AnyPath, metadata: Mapping[str, str] | None 
     state = getattr(module_or_dict, "state_dict", lambda: module_or_dict)()
     if not isinstance(state, Mapping):
         raise TypeError(
-            "save: module_or_dict must be a Module or a dict of arrays, "
-            f"got {type(module_or_dict).__name__}"
+            f"save: module_or_dict must be a Module or a dict of arrays, got {kind(module_or_dict)}"
         )
     arrays = {_name(name): _storable(name, value) for name, value in state.items()}
     write_atomically(target, serialized(arrays, notes))

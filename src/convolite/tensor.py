@@ -197,19 +197,19 @@ class Tensor(Arithmetic):
 
     def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """Return the sum over an axis, a tuple of axes, or all of them (None)."""
-        return reductions.Sum.apply(self, self._axes("sum", axis), keepdims)
+        return reductions.Sum.apply(self, self._axes("sum", axis), bool(keepdims))
 
     def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """Return the mean over an axis, a tuple of axes, or all of them (None)."""
-        return reductions.Mean.apply(self, self._axes("mean", axis), keepdims)
+        return reductions.Mean.apply(self, self._axes("mean", axis), bool(keepdims))
 
     def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """Return the largest values; equal ones share the gradient evenly."""
-        return reductions.Extremum.apply(self, "max", self._axes("max", axis), keepdims)
+        return reductions.Extremum.apply(self, "max", self._axes("max", axis), bool(keepdims))
 
     def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
         """Return the smallest values; equal ones share the gradient evenly."""
-        return reductions.Extremum.apply(self, "min", self._axes("min", axis), keepdims)
+        return reductions.Extremum.apply(self, "min", self._axes("min", axis), bool(keepdims))
 
     def argmax(self, axis: int | None = None) -> Any:
         """Return the positions of the largest values, as integers (an ndarray, no gradient)."""
@@ -373,7 +373,7 @@ def tensor(data: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
 def from_dlpack(source: Any) -> Tensor:
     """Return a Tensor that shares memory with another library's array through DLPack."""
     if not hasattr(source, "__dlpack__"):
-        raise TypeError(f"from_dlpack: source has no __dlpack__, got {type(source).__name__}")
+        raise TypeError(f"from_dlpack: source has no __dlpack__, got {_args.kind(source)}")
     return Tensor(np.from_dlpack(source))
 
 

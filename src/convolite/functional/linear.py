@@ -77,4 +77,5 @@ def linear(input: Any, weight: Any, bias: Any = None, activation: str | None = N
     """
     if not shape_of("linear", "input", input):
         raise ValueError("linear: input must have at least one axis, got input.shape = ()")
+    shape_of("linear", "weight", weight)
     return Linear.apply(input, weight, bias, fused_activation("linear", activation))

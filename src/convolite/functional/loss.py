@@ -116,7 +116,7 @@ def cross_entropy(
     class_weight = None if weight is None else _weights(op, weight, logits)
     smoothing = number(op, "label_smoothing", label_smoothing)
     choice(op, "reduction", reduction, REDUCTIONS)
-    ignored = integer(op, "ignore_index", ignore_index)
+    ignored = _ignored(op, ignore_index)
     if labels.dtype.kind == "f":
         return _with_probabilities(logits, labels, class_weight, smoothing, reduction)
     classes = _classes(op, labels)
@@ -179,7 +179,7 @@ def nll_loss(
     op = "nll_loss"
     likelihood = as_tensor(input, op, "input")
     classes = _classes(op, numpys_array(target, op, "target"))
-    ignored = integer(op, "ignore_index", ignore_index)
+    ignored = _ignored(op, ignore_index)
     choice(op, "reduction", reduction, REDUCTIONS)
     unbatched = likelihood.ndim == 1 and classes.ndim == 0
     if unbatched:
@@ -230,6 +230,13 @@ def _reduced(loss: Tensor, reduction: str) -> Tensor:
 
 def _weights(op: str, weight: Any, input: Tensor) -> Array:
     return numpys_array(weight, op, "weight").astype(input.dtype, copy=False)
+
+
+def _ignored(op: str, value: Any) -> int:
+    label = integer(op, "ignore_index", value)
+    if not -(2**63) <= label < 2**63:
+        raise ValueError(f"{op}: ignore_index must fit int64, got {label}")
+    return label
 
 
 def _classes(op: str, labels: Array) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convolite import _core
-from convolite._args import fused_activation, not_negative, number, shape_of
+from convolite._args import fused_activation, kind, not_negative, number, shape_of
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor
 
@@ -129,7 +129,5 @@ def _statistics(argument: str, value: Any) -> Array | None:
         return None
     array = value.numpy() if isinstance(value, Tensor) else value
     if not isinstance(array, np.ndarray):
-        raise TypeError(
-            f"batch_norm: {argument} must be a Tensor or an array, got {type(value).__name__}"
-        )
+        raise TypeError(f"batch_norm: {argument} must be a Tensor or an array, got {kind(value)}")
     return array

@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from convolite import _core
-from convolite._args import Pair, Quadruple, pair, shape_of, size
+from convolite._args import Pair, Quadruple, pair, room, shape_of, size
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor
 
@@ -255,7 +255,9 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     if isinstance(output_size, (tuple, list)) and len(output_size) == 2:
         sides = zip(output_size, shape[-2:], strict=True)
         output_size = tuple(own if wanted is None else wanted for wanted, own in sides)
-    return AdaptiveAvgPool2d.apply(input, pair(op, "output_size", output_size))
+    sides_out = pair(op, "output_size", output_size)
+    room(op, "output_size", output_size, (*shape[:-2], *sides_out))
+    return AdaptiveAvgPool2d.apply(input, sides_out)
 
 
 def _batched(images: Array) -> Array:

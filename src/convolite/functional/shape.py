@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convolite import random
-from convolite._args import choice, integer, items, number
+from convolite._args import choice, integer, items, number, room, size
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor, as_tensor
 
@@ -132,7 +132,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
     """
     choice("pad", "mode", mode, ("constant",))
     tensor = as_tensor(input, "pad", "input")
-    given = [integer("pad", "pad", width) for width in items("pad", "pad", pad)]
+    given = [size("pad", "pad", width) for width in items("pad", "pad", pad)]
     if len(given) % 2 or len(given) > 2 * tensor.ndim:
         raise ValueError(
             f"pad: pad must hold two widths for each of at most {tensor.ndim} axes, "
@@ -140,12 +140,14 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
         )
     pairs = list(zip(given[::2], given[1::2], strict=True))
     widths = ((0, 0),) * (tensor.ndim - len(pairs)) + tuple(reversed(pairs))
-    for size, (before, after) in zip(tensor.shape, widths, strict=True):
-        if size + min(before, 0) + min(after, 0) < 0:
+    for length, (before, after) in zip(tensor.shape, widths, strict=True):
+        if length + min(before, 0) + min(after, 0) < 0:
             raise ValueError(
-                f"pad: cannot cut {-min(before, 0) - min(after, 0)} from an axis of {size} "
+                f"pad: cannot cut {-min(before, 0) - min(after, 0)} from an axis of {length} "
                 f"(input.shape = {tensor.shape}, pad = {tuple(pad)})"
             )
+    sizes = (length + sum(width) for length, width in zip(tensor.shape, widths, strict=True))
+    room("pad", "pad", pad, sizes)
     return Pad.apply(tensor, widths, number("pad", "value", value))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convolite import nn
-from convolite._args import at_least
+from convolite._args import count
 
 
 def lenet5(num_classes: int = 10, in_channels: int = 1) -> nn.Sequential:
@@ -22,8 +22,8 @@ def lenet5(num_classes: int = 10, in_channels: int = 1) -> nn.Sequential:
     TypeError, ValueError
         For numbers that are no positive ints.
     """
-    at_least(1, "lenet5", "num_classes", num_classes)
-    at_least(1, "lenet5", "in_channels", in_channels)
+    count("lenet5", "num_classes", num_classes)
+    count("lenet5", "in_channels", in_channels)
     return nn.Sequential(
         {
             "conv1": nn.Conv2d(in_channels, 6, 5, padding=2),

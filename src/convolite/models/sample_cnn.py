@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convolite import nn
-from convolite._args import at_least
+from convolite._args import count
 
 
 def sample_cnn(
@@ -31,8 +31,8 @@ def sample_cnn(
     TypeError, ValueError
         For numbers that are no positive ints.
     """
-    at_least(1, "sample_cnn", "num_classes", num_classes)
-    at_least(1, "sample_cnn", "in_channels", in_channels)
+    count("sample_cnn", "num_classes", num_classes)
+    count("sample_cnn", "in_channels", in_channels)
     layers: dict[str, nn.Module] = {}
     for i, (channels_in, channels_out) in enumerate([(in_channels, 32), (32, 64)], start=1):
         layers[f"conv{i}"] = nn.Conv2d(channels_in, channels_out, 3)

@@ -141,7 +141,7 @@ class AdaptiveAvgPool2d(Module):
     Raises
     ------
     TypeError, ValueError
-        For sizes that are not positive ints.
+        For sizes that are negative or no ints.
     """
 
     def __init__(self, output_size: Any) -> None:
@@ -150,7 +150,10 @@ class AdaptiveAvgPool2d(Module):
         sides = output_size
         if isinstance(sides, (tuple, list)):
             sides = tuple(1 if side is None else side for side in sides)
-        positive_pair("AdaptiveAvgPool2d", "output_size", sides)
+        if min(pair("AdaptiveAvgPool2d", "output_size", sides)) < 0:
+            raise ValueError(
+                f"AdaptiveAvgPool2d: output_size must not be negative, got {output_size}"
+            )
 
     def forward(self, input: Any) -> Tensor:
         """Pool images (N, C, H, W) or one image (C, H, W) to the output size."""

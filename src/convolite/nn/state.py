@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from convolite._args import kind
 from convolite.autograd import Array
 from convolite.interop import numpys_array
 
@@ -21,9 +22,7 @@ def load_arrays(
 ) -> LoadResult:
     """Copy `state` into the arrays `own` of a module; see `Module.load_state_dict`."""
     if not isinstance(state, Mapping):
-        raise TypeError(
-            f"load_state_dict: state must map names to arrays, got {type(state).__name__}"
-        )
+        raise TypeError(f"load_state_dict: state must map names to arrays, got {kind(state)}")
     values = {name: _numbers(name, state[name]) for name in own if name in state}
     result = LoadResult(
         missing_keys=[name for name in own if name not in state],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convolite._args import excerpt, integer
+from convolite._args import excerpt, integer, kind
 from convolite.optim.optimizer import Optimizer
 
 
@@ -94,7 +94,7 @@ class LRScheduler:
 def check_optimizer(name: str, optimizer: Any) -> None:
     """Raise TypeError unless it is an Optimizer."""
     if not isinstance(optimizer, Optimizer):
-        raise TypeError(f"{name}: optimizer must be an Optimizer, got {type(optimizer).__name__}")
+        raise TypeError(f"{name}: optimizer must be an Optimizer, got {kind(optimizer)}")
 
 
 def check_entries(schedule: Any, state_dict: Any) -> None:
