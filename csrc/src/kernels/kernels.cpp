@@ -6,17 +6,18 @@
 namespace convolite::CONVOLITE_LEVEL {
 namespace {
 
-// clang-format off: ordered by use, each may use what stands above it.
-#include "kernels/activation.inl"
-#include "kernels/elementwise.inl"
+// Ordered by use, not by name: each may use what stands above it.
+// clang-format off
+#include "kernels/vec.h"
 #include "kernels/gemm_tile.inl"
 #include "kernels/math.inl"
-#include "kernels/norm_rows.inl"
-#include "kernels/optimizer.inl"
-#include "kernels/pool_rows.inl"
+#include "kernels/elementwise.inl"
+#include "kernels/activation.inl"
 #include "kernels/reduce_rows.inl"
 #include "kernels/softmax_rows.inl"
-#include "kernels/vec.h"
+#include "kernels/optimizer.inl"
+#include "kernels/norm_rows.inl"
+#include "kernels/pool_rows.inl"
 // clang-format on
 
 template <class T>
