@@ -113,8 +113,23 @@ def test_things_that_cannot_be_saved(value, text, path):
 def test_a_missing_file_or_folder_is_an_os_error(path):
     with pytest.raises(FileNotFoundError, match=r"weights\.safetensors"):
         convolite.load(path)
-    with pytest.raises(FileNotFoundError, match="missing"):
-        convolite.save(ARRAYS, path.parent / "missing" / "weights.safetensors")
+    target = path.parent / "missing" / "weights.safetensors"
+    with pytest.raises(FileNotFoundError) as caught:
+        convolite.save(ARRAYS, target)
+    assert caught.value.filename == str(target)
+    assert ".part" not in str(caught.value)
+
+
+@pytest.mark.parametrize("metadata", [5, "a", [1], {1: "a"}, {"a": 1}])
+def test_metadata_is_text(metadata, path):
+    with pytest.raises(TypeError, match=r"^save: metadata must map strings to strings, got "):
+        convolite.save(ARRAYS, path, metadata)
+    assert not path.exists()
+
+
+def test_a_path_holds_no_null_character():
+    with pytest.raises(ValueError, match=r"^load: path must not hold a null character, got "):
+        convolite.load("a\0b")
 
 
 def file_with(header: bytes, data: bytes = b"") -> bytes:

@@ -85,11 +85,20 @@ def _check_values(
             raise ValueError(
                 f"{where}: {key} of parameter {position} must be numbers, got {excerpt(value)}"
             )
+        if key == "step" and not (np.size(value) == 1 and 1 <= _number(value) < 2**63):
+            raise ValueError(
+                f"{where}: step of parameter {position} must be a count from 1, "
+                f"got {excerpt(value)}"
+            )
         if np.ndim(value) and np.shape(value) != expected:
             raise ValueError(
                 f"{where}: {key} of parameter {position} has shape {np.shape(value)}, "
                 f"but the parameter has {expected}"
             )
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(np.asarray(value).item())
 
 
 def restored(value: Any, dtype: np.dtype[Any]) -> Any:

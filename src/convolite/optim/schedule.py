@@ -109,16 +109,30 @@ def check_entries(schedule: Any, state_dict: Any) -> None:
             f"got {', '.join(sorted(map(str, state_dict)))}"
         )
     for key, value in own.items():
-        if not _is_alike(state_dict[key], value):
+        if not _is_alike(key, state_dict[key], value):
             raise ValueError(
                 f"{where}: {key} must be like {excerpt(value)}, got {excerpt(state_dict[key])}"
             )
 
 
-def _is_alike(saved: Any, value: Any) -> bool:
-    """Whether a saved value can take the place of one; numbers may differ in kind, and be None."""
+def _is_alike(key: str, saved: Any, value: Any) -> bool:
+    """Whether a saved value is of the kind of the present one; None was nothing yet."""
+    if key == "best":  # of a plateau: nothing, before the first step
+        return saved is None or type(saved) in (int, float)
     if isinstance(value, (list, tuple)):
-        return isinstance(saved, (list, tuple))
-    if isinstance(value, (str, bool)):
-        return isinstance(saved, type(value))
-    return saved is None or isinstance(saved, (int, float))
+        same_length = len(saved) == len(value) if _is_list(saved) and key in _BY_GROUP else True
+        return _is_list(saved) and same_length and (not _are_numbers(value) or _are_numbers(saved))
+    if type(value) is float:
+        return type(saved) in (int, float)
+    return type(saved) is type(value) if isinstance(value, (bool, int, str)) else True
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
+
+
+def _are_numbers(values: Sequence[Any]) -> bool:
+    return all(type(item) in (int, float) for item in values)
+
+
+_BY_GROUP = ("base_lrs", "_last_lr", "min_lrs")  # one number for each parameter group
