@@ -335,7 +335,7 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
         ({"epochs": 1.5}, "config.json: epochs must be an int from 0, got 1.5"),
         ({"batch_size": 0}, "config.json: batch_size must be an int from 1, got 0"),
         ({"shift": -1}, "config.json: shift must be an int from 0, got -1"),
-        ({"seed": 2**80}, f"config.json: seed must be an int from 0, got {2**80}"),
+        ({"seed": -1}, "config.json: seed must be an int from 0, got -1"),
         ({"momentum": 2}, "config.json: momentum must be null or a number from 0 to 1, got 2"),
         ({"weight_decay": -1}, "config.json: weight_decay must be a number from 0, got -1"),
         (

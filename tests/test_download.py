@@ -181,6 +181,12 @@ def test_mnist_downloads_what_is_missing_from_the_mirrors_of_the_environment(
     assert len(server.requests) == asked
 
 
+@pytest.mark.parametrize("mirrors", [5, "http://localhost"])
+def test_mirrors_are_a_sequence(mirrors, tmp_path):
+    with pytest.raises(TypeError, match=r"^MNIST: mirrors must be a sequence, got "):
+        TinyMNIST(tmp_path, download=True, mirrors=mirrors)
+
+
 def test_mirrors_given_as_an_argument_come_first(server, tmp_path, monkeypatch):
     monkeypatch.setenv("CONVOLITE_MIRRORS", "http://127.0.0.1:9/never")
     server.files[path_of("a")] = GOOD

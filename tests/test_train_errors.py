@@ -8,7 +8,7 @@ import pytest
 from convolite import nn, optim
 from convolite.data import ArrayDataset
 from convolite.optim.lr_scheduler import StepLR
-from convolite.train import Trainer
+from convolite.train import ProgressBar, Trainer
 from test_train import assert_same_weights, blobs, small_model, trainer_for, weights_of
 
 pytestmark = pytest.mark.smoke
@@ -40,6 +40,11 @@ def test_model_and_optimizer_are_what_they_are_called(tmp_path):
             Trainer(wrong, optimizer)
         with pytest.raises(TypeError, match=r"^Trainer: optimizer must be an Optimizer, got "):
             Trainer.resume(tmp_path, model, wrong)
+
+
+def test_progress_goes_to_a_stream():
+    with pytest.raises(TypeError, match=r"^ProgressBar: file must be a text stream, got 5"):
+        ProgressBar(5)
 
 
 def test_a_schedule_of_ones_own_needs_no_base_class():

@@ -109,7 +109,7 @@ def _one_of(names: Sequence[str]) -> tuple[str, Callable[[Any], bool]]:
 
 
 def _count_from(least: int) -> tuple[str, Callable[[Any], bool]]:
-    return f"an int from {least}", lambda value: type(value) is int and least <= value < 2**63
+    return f"an int from {least}", lambda value: type(value) is int and least <= value
 
 
 def _is_number(value: Any, least: float, most: float) -> bool:

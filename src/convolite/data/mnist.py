@@ -76,6 +76,8 @@ class MNIST(ArrayDataset):
         If a file is not the published one.
     DownloadError
         If it could be fetched from no mirror.
+    TypeError
+        If `root` is no path or `mirrors` no sequence.
 
     Notes
     -----
@@ -99,7 +101,8 @@ class MNIST(ArrayDataset):
             from convolite.data.download import fetch, mirrors_from_environment
 
             target = folders[-1] if root is None else Path(root) / "mnist"
-            addresses = mirrors or mirrors_from_environment() or _MIRRORS
+            given = () if mirrors is None else _args.items("MNIST", "mirrors", mirrors)
+            addresses = given or mirrors_from_environment() or _MIRRORS
             found = [(file, path or fetch(file, target, addresses)) for file, path in found]
         paths = _present(found, folders)
         images, labels = (file.read(path) for file, path in zip(files, paths, strict=True))

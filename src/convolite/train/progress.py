@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
+from convolite._args import excerpt
 from convolite.train.callbacks import Callback
 
 if TYPE_CHECKING:
@@ -19,9 +20,18 @@ class ProgressBar(Callback):
     file : text stream, optional
         Default: standard output, looked up when the training begins. On a terminal a bar moves;
         in a file or a pipe each epoch leaves one line and nothing else.
+
+    Raises
+    ------
+    TypeError
+        If `file` is no stream.
     """
 
     def __init__(self, file: TextIO | None = None) -> None:
+        if file is not None and not all(
+            callable(getattr(file, method, None)) for method in ("write", "flush", "isatty")
+        ):
+            raise TypeError(f"ProgressBar: file must be a text stream, got {excerpt(file)}")
         self._file = file
         self._stream: TextIO = sys.stdout
         self._bar: Any = None

@@ -44,7 +44,10 @@ def _is_position(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
         and set(value) == _POSITION
-        and all(_is_count(number) for number in value.values())
+        and _is_count(value["epoch"])
+        and _is_count(value["batch"])
+        and type(value["seed"]) is int  # of any size
+        and value["seed"] >= 0
     )
 
 
