@@ -164,6 +164,33 @@ def test_wrong_arguments_are_named(call, good):
                 assert re.search(f"{name}|{ALSO.get(name, name)}", text), (name, value, text)
 
 
+LAYERS_CALLED = [
+    *(nn.Conv2d(2, 2, 1), nn.Linear(2, 2), nn.MaxPool2d(1), nn.AvgPool2d(1)),
+    *(nn.AdaptiveAvgPool2d(1), nn.BatchNorm1d(2), nn.BatchNorm2d(2), nn.Dropout2d(), nn.ReLU()),
+    *(nn.Softmax(), nn.Flatten(), nn.Identity(), nn.Sequential(nn.BatchNorm2d(2), nn.ReLU())),
+]
+
+
+@pytest.mark.parametrize("layer", LAYERS_CALLED, ids=lambda layer: type(layer).__name__)
+@pytest.mark.parametrize("value", [None, "a", {}, [[1], [1, 2]], np.ones(2, complex), object()])
+def test_layers_name_an_input_that_is_no_array(layer, value):
+    with pytest.raises((TypeError, ValueError), match=r"\w+: input must ") as caught:
+        layer(value)
+    assert not INSIDES.search(str(caught.value))
+
+
+def test_data_of_other_kinds_is_named():
+    subset = data.Subset(dataset(), [0, 1])
+    with pytest.raises(IndexError, match=r"^Subset: index 2 is out of range for 2 samples"):
+        subset[2]
+    with pytest.raises(TypeError, match=r"^Subset: index must be an int, got None"):
+        subset[None]
+    with pytest.raises(TypeError, match=r"^History: history\['loss'\] must be a sequence, got 5"):
+        train.History([0], {"loss": 5})
+    with pytest.raises(ValueError, match=r"^ArrayDataset: images must have a sample axis"):
+        train.Trainer(model(), optimizer()).predict(np.array(1.0))
+
+
 @pytest.mark.parametrize("value", [None, 5, 1.5, [], b"a"])
 def test_paths_are_paths(value, tmp_path):
     made = train.Trainer(model(), optimizer())

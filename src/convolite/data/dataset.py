@@ -123,7 +123,10 @@ class Subset(Dataset):
 
     def __getitem__(self, index: Any) -> tuple[Any, Any]:
         """Return sample `index` of the subset."""
-        sample: tuple[Any, Any] = self.dataset[int(self.indices[index])]
+        place = _args.integer("Subset", "index", index)
+        if not -len(self) <= place < len(self):
+            raise IndexError(f"Subset: index {place} is out of range for {len(self)} samples")
+        sample: tuple[Any, Any] = self.dataset[int(self.indices[place])]
         return sample
 
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, float_dtype, not_negative, number, size
+from convolite._args import choice, float_dtype, not_negative, number, shape_of, size
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter
@@ -72,10 +72,11 @@ class _BatchNorm(Module):
 
     def forward_activated(self, input: Any, activation: str | None) -> Tensor:
         """Normalise and apply "relu" or "relu6" in the same pass."""
-        if len(input.shape) not in self._input_ndims:
+        shape = shape_of(type(self).__name__, "input", input)
+        if len(shape) not in self._input_ndims:
             raise ValueError(
                 f"{type(self).__name__}: input must be {self._input_shapes}, "
-                f"got input.shape = {tuple(input.shape)}"
+                f"got input.shape = {tuple(shape)}"
             )
         updating = self.training and self.track_running_stats
         output = functional.batch_norm(

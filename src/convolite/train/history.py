@@ -29,7 +29,10 @@ class History(Mapping[str, list[float]]):
         if history is not None and not isinstance(history, Mapping):
             raise TypeError(f"History: history must map names to lists, got {excerpt(history)}")
         self.epochs = items("History", "epochs", epochs)
-        self.history = {name: list(values) for name, values in (history or {}).items()}
+        self.history = {
+            name: items("History", f"history[{name!r}]", values)
+            for name, values in (history or {}).items()
+        }
 
     def append(self, epoch: int, measured: Mapping[str, float]) -> None:
         """Add one epoch; a name that is new, or absent this time, is filled with NaN."""

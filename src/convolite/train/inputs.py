@@ -40,7 +40,7 @@ def as_image_loader(op: str, data: Any, batch_size: int) -> DataLoader:
     """Like `as_loader` without shuffling, for images that may come without labels."""
     if isinstance(data, (np.ndarray, Tensor)):
         images = np.asarray(data)
-        data = ArrayDataset(images, np.zeros(len(images), np.int64))
+        data = ArrayDataset(images, np.zeros(images.shape[:1], np.int64))
     return as_loader(op, data, batch_size, shuffle=False)
 
 
