@@ -363,6 +363,14 @@ def test_damaged_configurations_are_named(change, text, run, tmp_path, capsys):
     assert refused(["info", str(tmp_path)], capsys) == f"convolite info: {text}"
 
 
+@pytest.mark.parametrize("loss", [None, "a", 10**400, True, []])
+def test_damaged_results_are_named(loss, run, tmp_path, capsys):
+    (tmp_path / "config.json").write_bytes((run / "config.json").read_bytes())
+    (tmp_path / "results.json").write_text(json.dumps({"loss": loss, "accuracy": 0.5}))
+    line = refused(["info", str(tmp_path)], capsys)
+    assert line == "convolite info: results.json: loss and accuracy must be numbers"
+
+
 def test_damaged_weights_are_named(run, tmp_path, capsys):
     (tmp_path / "config.json").write_bytes((run / "config.json").read_bytes())
     line = refused(["evaluate", str(tmp_path)], capsys)

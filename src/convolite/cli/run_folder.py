@@ -123,7 +123,7 @@ class RunFolder:
             return None
         results = self._read_json(_RESULTS)
         if not isinstance(results, dict) or not all(
-            type(results.get(name)) in (int, float) for name in ("loss", "accuracy")
+            isinstance(results.get(name), float) for name in ("loss", "accuracy")
         ):
             raise FormatError(f"{_RESULTS}: loss and accuracy must be numbers")
         return results
