@@ -16,6 +16,10 @@ POOLING = [
     (lambda: nn.MaxPool2d(2, padding=-1), r"MaxPool2d: padding must not be negative, got \(-1, "),
     (lambda: nn.MaxPool2d(2, padding=2), "MaxPool2d: padding must be at most half the kernel"),
     (lambda: nn.MaxPool2d(2, dilation=0), r"MaxPool2d: dilation must be positive, got \(0, 0\)"),
+    (
+        lambda: nn.MaxPool2d(2, padding=2, dilation=2),
+        "MaxPool2d: padding must be at most half of wh",
+    ),
     (lambda: nn.AvgPool2d(-1), r"AvgPool2d: kernel_size must be positive, got \(-1, -1\)"),
     (lambda: nn.AvgPool2d(2, (1, 0)), r"AvgPool2d: stride must be positive, got \(1, 0\)"),
     (lambda: nn.AvgPool2d(3, padding=2), "AvgPool2d: padding must be at most half the kernel"),
@@ -30,6 +34,7 @@ VALUES = [
     (lambda: nn.BatchNorm1d(3, eps=np.inf), "BatchNorm1d: eps must be finite, got inf"),
     (lambda: nn.BatchNorm1d(2**31), "BatchNorm1d: num_features must be below 2\\^31"),
     (lambda: nn.Conv2d(2**31, 1, 1), "Conv2d: in_channels must be below 2\\^31, got 2147483648"),
+    (lambda: nn.Conv2d(2**24, 1, 2), "Conv2d: one filter must be below 2\\^25 \\(weight.shape = "),
     (lambda: nn.Linear(2**31, 2**31), "Linear: in_features must be below 2\\^31, got 2147483648"),
     (lambda: nn.Linear(2, 2, device=""), "Linear: device must be one of 'cpu', got ''"),
     (lambda: nn.MSELoss(reduction="all"), "MSELoss: reduction must be one of 'none', 'mean', 'su"),
@@ -97,7 +102,7 @@ def test_other_types_are_refused(call, text):
     ("call", "text"),
     [
         (lambda: nn.Linear(2**31 - 1, 2**31 - 1), "Linear: weight of shape "),
-        (lambda: nn.Conv2d(2**30, 2**30, 7), "Conv2d: weight of shape "),
+        (lambda: nn.Conv2d(2**10, 2**31 - 1, 64), "Conv2d: weight of shape "),
     ],
 )
 def test_weights_without_room_are_named(call, text):
@@ -122,3 +127,12 @@ def test_explain_tells_where_a_moved_activation_runs():
     choices = {choice.layer: choice for choice in convolite.explain(model, (1, 8, 8)).choices}
     assert choices["1"].why == "runs behind 2, which leaves it fewer elements"
     assert (choices["2"].method, choices["3"].why) == ("direct", "there is one method")
+
+
+@pytest.mark.parametrize("options", [{"padding": 2}, {"padding": 3, "dilation": 2}])
+def test_modules_and_functions_refuse_in_the_same_words(options):
+    with pytest.raises(ValueError, match=r"^MaxPool2d: padding ") as early:
+        nn.MaxPool2d(2, **options)
+    with pytest.raises(ValueError, match=r"^max_pool2d: padding ") as late:
+        convolite.functional.max_pool2d(np.ones((1, 1, 9, 9), np.float32), 2, **options)
+    assert str(early.value).partition(": ")[2] == str(late.value).partition(": ")[2]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,8 @@ from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter, empty_parameter
 from convolite.tensor import Tensor
+
+_LARGEST_FILTER = 2**25  # the core's limit, whatever the input
 
 
 class Conv2d(Module):
@@ -70,6 +73,10 @@ class Conv2d(Module):
         self._check()
         element = float_dtype("Conv2d", dtype)
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
+        if prod(shape[1:]) >= _LARGEST_FILTER:
+            raise ValueError(
+                f"Conv2d: one filter must be below 2^25 (weight.shape = {shape}, groups = {groups})"
+            )
         self.weight = empty_parameter("Conv2d", "weight", shape, element)
         self.bias = Parameter(np.empty(self.out_channels, element)) if bias else None
         self.reset_parameters()

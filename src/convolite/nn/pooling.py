@@ -173,9 +173,14 @@ def _check_window(op: str, kernel_size: Any, stride: Any, padding: Any, dilation
     if min(borders) < 0:
         raise ValueError(f"{op}: padding must not be negative, got {borders}")
     if any(borders[i] > _span(kernel, spacing)[i] // 2 for i in range(2)):
+        if spacing == (1, 1):
+            raise ValueError(
+                f"{op}: padding must be at most half the kernel "
+                f"(kernel_size = {kernel}, padding = {borders})"
+            )
         raise ValueError(
-            f"{op}: padding must be at most half the kernel (kernel_size = {kernel}, "
-            f"padding = {borders}, dilation = {spacing})"
+            f"{op}: padding must be at most half of what the dilated kernel spans "
+            f"(kernel_size = {kernel}, dilation = {spacing}, padding = {borders})"
         )
 
 
