@@ -59,6 +59,16 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
 
 
 @pytest.fixture
+def plain_math() -> Iterator[None]:
+    """Convolutions by the plain sum only, which is exact on whole numbers."""
+    from convolite import _core
+
+    _core.set_fast_math(False)
+    yield
+    _core.set_fast_math(True)
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     """A generator with a fixed seed: every test sees the same numbers in every run."""
     return np.random.default_rng(20260)

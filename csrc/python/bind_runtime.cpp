@@ -52,6 +52,8 @@ void bind_runtime(py::module_& module) {
   module.def("config", config);
   module.def("get_num_threads", get_num_threads);
   module.def("set_num_threads", set_num_threads, py::arg("count"));
+  module.def("get_fast_math", get_fast_math);
+  module.def("set_fast_math", set_fast_math, py::arg("on"));
   module.def("set_isa", set_isa, py::arg("name"));
   module.def("memory_stats", statistics);
   module.def("release_memory", release_memory);

@@ -100,6 +100,8 @@ void check_passes(const NaiveConv2d& p, const Operands& given, const Answers& va
 }
 
 void check_exact(const NaiveConv2d& p, std::uint64_t seed) {
+  const SettingsGuard guard;
+  set_fast_math(false);
   const Operands given = integers(p, seed);
   const Answers values = answers(p, given);
   check_passes<float>(p, given, values, {});
@@ -107,10 +109,31 @@ void check_exact(const NaiveConv2d& p, std::uint64_t seed) {
 }
 
 void check_rounding(const NaiveConv2d& p, std::uint64_t seed) {
+  const SettingsGuard guard;
+  set_fast_math(false);
   const Operands given = normals(p, seed);
   const Answers values = answers(p, given), scale = answers(p, absolute(given));
   check_passes<float>(p, given, values, scale);
   check_passes<double>(p, given, values, scale);
+}
+
+bool runs_fast(const NaiveConv2d& p, Pass pass) {
+  return conv2d_explain(shape_of(p), pass).back().method == "winograd";
+}
+
+// Winograd's transforms share the rounding of the largest sum among the results of a tile, and add
+// to it.
+void check_fast(const NaiveConv2d& p, std::uint64_t seed) {
+  const Operands given = normals(p, seed);
+  const Answers values = answers(p, given);
+  Answers scale = answers(p, absolute(given));
+  for (auto* each : {&scale.output, &scale.grad_input, &scale.grad_weight}) {
+    std::fill(each->begin(), each->end(), 4 * *std::max_element(each->begin(), each->end()));
+  }
+  for (const Pass pass : {Pass::forward, Pass::backward_input, Pass::backward_weight}) {
+    EXPECT_TRUE(runs_fast(p, pass));
+  }
+  check_passes<float>(p, given, values, scale);
 }
 
 class Conv2dCases : public ::testing::TestWithParam<Case> {};
@@ -208,6 +231,43 @@ TEST(Conv2d, random_sizes_give_the_exact_sums) {
     check_exact(p, seed);
     if (HasFatalFailure()) return;
   }
+}
+
+TEST(Conv2dWinograd, images_of_any_size_err_little) {
+  for (std::uint64_t seed = 200; seed < 220; ++seed) {
+    Numbers numbers(seed);
+    const auto draw = [&](Index least, Index most) { return numbers.between(least, most); };
+    NaiveConv2d p = plain(draw(1, 4), draw(24, 40), 1, draw(24, 60), 3, 1, 0);
+    p.top = draw(0, 2);
+    p.bottom = draw(0, 2);
+    p.left = draw(0, 2);
+    p.right = draw(0, 2);
+    p.h = 5 - std::min<Index>(4, p.top + p.bottom) + draw(0, 20);
+    p.w = 5 - std::min<Index>(4, p.left + p.right) + draw(0, 40);
+    SCOPED_TRACE(described(p));
+    check_fast(p, seed);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(Conv2dWinograd, transformed_weights_beyond_the_cache_err_little) {
+  check_fast(plain(2, 130, 9, 128, 3, 1, 1), 12);
+}
+
+TEST(Conv2dWinograd, several_chunks_of_tiles_err_little) {
+  check_fast(plain(5, 24, 45, 26, 3, 1, 1), 13);
+}
+
+TEST(Conv2dWinograd, keeps_nan_in_its_windows) {
+  const NaiveConv2d p = plain(2, 24, 9, 25, 3, 1, 1);
+  Operands given = integers(p, 14);
+  given.input[100] = std::numeric_limits<double>::quiet_NaN();
+  const Argument<float> input(given.input), weight(given.weight), bias(given.bias);
+  ASSERT_TRUE(runs_fast(p, Pass::forward));
+  check_everywhere<float>({answers(p, given).output, {}}, [&](Edge edge, Span<float> output) {
+    conv2d_forward<float>(shape_of(p), input(edge), weight(edge), bias(edge), Activation::none,
+                          output);
+  });
 }
 
 template <class T>

@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 from convolite import _load
 from convolite.autograd import enable_grad, is_grad_enabled, no_grad
 from convolite.config import (
+    get_fast_math,
     get_num_threads,
     memory_stats,
     release_memory,
+    set_fast_math,
     set_num_threads,
     show_config,
 )
@@ -45,6 +47,7 @@ __all__ = [
     "enable_grad",
     "explain",
     "from_dlpack",
+    "get_fast_math",
     "get_num_threads",
     "is_grad_enabled",
     "load",
@@ -54,6 +57,7 @@ __all__ = [
     "no_grad",
     "release_memory",
     "save",
+    "set_fast_math",
     "set_num_threads",
     "show_config",
     "tensor",

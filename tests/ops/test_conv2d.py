@@ -16,6 +16,7 @@ from support.compare import assert_close, assert_exact, assert_same_bits
 from support.gradcheck import assert_gradients
 from support.strategies import conv2d_cases
 
+pytestmark = pytest.mark.usefixtures("plain_math")  # Winograd: test_winograd.py
 DTYPES = [np.float32, np.float64]
 ARRAYS = ("input", "weight", "bias", "grad_output")
 

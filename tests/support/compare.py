@@ -34,6 +34,26 @@ def assert_exact(actual: ArrayLike, expected: ArrayLike) -> None:
         )
 
 
+def assert_rms(actual: ArrayLike, expected: ArrayLike, bound: float) -> None:
+    """The root mean square of the errors is at most `bound` times that of `expected`.
+
+    For methods whose rounding no sum of absolute values bounds closely (Winograd).  No error may
+    exceed twenty times the mean, which a value at a wrong place would.
+    """
+    actual, expected = np.asarray(actual), np.asarray(expected, dtype=np.float64)
+    _assert_same_shape(actual, expected)
+    if not expected.size:
+        return
+    error = np.abs(actual - expected)
+    size = float(np.sqrt(np.mean(expected**2)))
+    mean = float(np.sqrt(np.mean(error**2)))
+    if not (mean <= bound * size and error.max() <= 20 * bound * size):
+        raise AssertionError(
+            f"rms error {mean / size:.2e} and largest error {error.max() / size:.2e} of the rms of "
+            f"what was expected (bound {bound:.0e}, shape = {actual.shape})"
+        )
+
+
 def assert_close(
     actual: ArrayLike, expected: ArrayLike, scale: ArrayLike, units: float = UNITS
 ) -> None:

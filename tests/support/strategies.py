@@ -50,3 +50,30 @@ def conv2d_cases(draw: st.DrawFn) -> SimpleNamespace:
         dil_w=dil_w,
         groups=groups,
     )
+
+
+@st.composite
+def winograd_cases(draw: st.DrawFn) -> SimpleNamespace:
+    """A 3x3 convolution with stride 1 and as many channels as Winograd's method wants."""
+    pads = [draw(st.integers(0, 2), label=f"padding {side}") for side in range(4)]
+    h = draw(st.integers(max(1, 5 - pads[0] - pads[1]), 14), label="h")
+    w = draw(st.integers(max(1, 5 - pads[2] - pads[3]), 14), label="w")
+    return SimpleNamespace(
+        name="generated",
+        n=draw(st.integers(1, 4), label="n"),
+        c=draw(st.integers(24, 41), label="c"),
+        h=h,
+        w=w,
+        oc=draw(st.integers(24, 57), label="oc"),
+        kh=3,
+        kw=3,
+        stride_h=1,
+        stride_w=1,
+        pad_top=pads[0],
+        pad_bottom=pads[1],
+        pad_left=pads[2],
+        pad_right=pads[3],
+        dil_h=1,
+        dil_w=1,
+        groups=1,
+    )

@@ -22,6 +22,11 @@ std::vector<std::string> supported_isas();
 std::string isa();
 void set_isa(const std::string& name);  // fails unless supported; for tests and measurements
 
+// Whether float32 convolutions may run by methods with other rounding than the plain sum
+// (Winograd): on unless turned off.
+bool get_fast_math();
+void set_fast_math(bool on);
+
 // Bytes held by the buffer cache.
 struct MemoryStats {
   Index in_use = 0, peak_in_use = 0, cached = 0, reused = 0, allocated = 0;

@@ -50,8 +50,8 @@ void gemm_tile(const GemmTileArguments<T>& arguments) {
 }
 
 // Transposes blocks of lanes x lanes in registers by log2(lanes) stages: stage s exchanges, between
-// rows i and i + s, the lanes whose index has bit s. Edges go element by element. Bound by memory
-// traffic.
+// rows i and i + s, the lanes whose index has bit s. At the edges blocks overlap; sides shorter
+// than a vector go element by element. Bound by memory traffic.
 template <class T, int... I>
 struct TransposeLanes {
   template <int Stage>
@@ -96,31 +96,32 @@ CONVOLITE_INLINE void transpose_stages(Vec<T>* rows) {
 }
 
 template <class T>
+CONVOLITE_INLINE void transpose_block(const T* input, std::ptrdiff_t input_stride, T* output,
+                                      std::ptrdiff_t output_stride) {
+  Vec<T> block[kLanes<T>];
+  CONVOLITE_UNROLL for (int l = 0; l < kLanes<T>; ++l) block[l] = load(input + l * input_stride);
+  transpose_stages<T, 1>(block);
+  CONVOLITE_UNROLL for (int l = 0; l < kLanes<T>; ++l) store(output + l * output_stride, block[l]);
+}
+
+template <class T>
 void transpose(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
                std::ptrdiff_t input_stride, T* output, std::ptrdiff_t output_stride) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;
-  const std::ptrdiff_t whole_rows = rows / lanes * lanes;
-  const std::ptrdiff_t whole_columns = columns / lanes * lanes;
-  for (std::ptrdiff_t i = 0; i < whole_rows; i += lanes) {
-    for (std::ptrdiff_t j = 0; j < whole_columns; j += lanes) {
-      Vec<T> block[lanes];
-      CONVOLITE_UNROLL for (int l = 0; l < lanes; ++l) {
-        block[l] = load(input + (i + l) * input_stride + j);
-      }
-      transpose_stages<T, 1>(block);
-      CONVOLITE_UNROLL for (int l = 0; l < lanes; ++l) {
-        store(output + (j + l) * output_stride + i, block[l]);
+  if (rows < lanes || columns < lanes) {
+    for (std::ptrdiff_t i = 0; i < rows; ++i) {
+      for (std::ptrdiff_t j = 0; j < columns; ++j) {
+        output[j * output_stride + i] = input[i * input_stride + j];
       }
     }
-    for (std::ptrdiff_t j = whole_columns; j < columns; ++j) {
-      CONVOLITE_UNROLL for (int l = 0; l < lanes; ++l) {
-        output[j * output_stride + i + l] = input[(i + l) * input_stride + j];
-      }
-    }
+    return;
   }
-  for (std::ptrdiff_t i = whole_rows; i < rows; ++i) {
-    for (std::ptrdiff_t j = 0; j < columns; ++j) {
-      output[j * output_stride + i] = input[i * input_stride + j];
+  for (std::ptrdiff_t row = 0; row < rows; row += lanes) {
+    const std::ptrdiff_t i = row + lanes <= rows ? row : rows - lanes;
+    for (std::ptrdiff_t column = 0; column < columns; column += lanes) {
+      const std::ptrdiff_t j = column + lanes <= columns ? column : columns - lanes;
+      transpose_block(input + i * input_stride + j, input_stride, output + j * output_stride + i,
+                      output_stride);
     }
   }
 }

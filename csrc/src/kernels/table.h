@@ -56,6 +56,32 @@ struct GemmKernels {
                std::ptrdiff_t input_stride, T* output);
 };
 
+// The transforms of Winograd's F(4x4, 3x3), lanes over `channels`, which are whole vectors. The 36
+// transformed values of channel c stand at planes[i * plane_stride + c].
+template <class T>
+struct WinogradEpilogue {
+  const T* bias;  // (channels) or null
+  T low, high;
+  bool clamp;
+};
+
+template <class T>
+struct WinogradKernels {
+  // values[i] + c: value i (row by row) of channel c; planes are written.
+  using Transform = void (*)(const T* const* values, std::ptrdiff_t channels, T* planes,
+                             std::ptrdiff_t plane_stride);
+  Transform input;        // 6 x 6 pixels
+  Transform weight;       // 3 x 3 taps
+  Transform grad_output;  // 4 x 4 pixels
+  // pixels[i] + c: pixel i of the 4 x 4. Several may share one place: the last one stays. Returns
+  // whether all values were finite: the transforms spread NaN and infinity over the whole tile.
+  bool (*output)(const T* planes, std::ptrdiff_t plane_stride, std::ptrdiff_t channels,
+                 const WinogradEpilogue<T>&, T* const* pixels);
+  // taps[i * tap_stride + c]: tap i of the 3 x 3. Returns as above.
+  bool (*grad_weight)(const T* planes, std::ptrdiff_t plane_stride, std::ptrdiff_t channels,
+                      T* taps, std::ptrdiff_t tap_stride);
+};
+
 // Element by element. unary: a, output of `count` values. binary: `rows` rows of `columns` values;
 // an operand that is no row (at most one of the two) is one value per row. a_stride and b_stride
 // lead to the next row; the output is dense. Both may equal the output's place.
@@ -259,6 +285,7 @@ template <class T>
 struct KernelTable {
   int lanes;  // elements of one vector
   GemmKernels<T> gemm;
+  WinogradKernels<T> winograd;
   ElementwiseKernels<T> elementwise;
   ActivationKernels<T> activation;
   ReduceKernels<T> reduce;

@@ -15,13 +15,14 @@
 
 namespace convolite::testing {
 
-// Brings the instruction set, the thread count and the buffer poison back at the end of a scope.
+// Brings instruction set, thread count, fast math and buffer poison back at the end of a scope.
 class SettingsGuard {
  public:
-  SettingsGuard() : isa_(isa()), threads_(get_num_threads()) {}
+  SettingsGuard() : isa_(isa()), threads_(get_num_threads()), fast_math_(get_fast_math()) {}
   ~SettingsGuard() {
     set_isa(isa_);
     set_num_threads(threads_);
+    set_fast_math(fast_math_);
     set_buffer_poison(false);
   }
   SettingsGuard(const SettingsGuard&) = delete;
@@ -30,6 +31,7 @@ class SettingsGuard {
  private:
   std::string isa_;
   int threads_;
+  bool fast_math_;
 };
 
 // What an oracle says: values, and for each the sum of its absolute terms, which bounds rounding.

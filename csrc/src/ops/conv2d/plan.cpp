@@ -1,29 +1,58 @@
 // The menu itself, and the public functions, which only ask it.
 #include "ops/conv2d/plan.h"
 
+#include <convolite/runtime.h>
+
 #include <algorithm>
+#include <atomic>
 #include <cassert>
 
 #include "ops/conv2d/direct.h"
+#include "ops/conv2d/winograd.h"
 #include "runtime/threads.h"
 
 namespace convolite {
 namespace {
 
+std::atomic<bool> fast_math{true};
+
 const char* accepts_everything(const Conv2dShape&, Pass) {
   return nullptr;
 }
 
-// From the most special method to the most general. Winograd (3x3, stride 1), depthwise and
-// pointwise kernels take their rows above `direct`; each needs a row in cases/conv2d.csv where it
-// wins.
 template <class T>
-const std::vector<Conv2dMethod<T>>& menu() {
-  static const std::vector<Conv2dMethod<T>> methods = {
-      {"direct", accepts_everything,
-       "implicit GEMM, output channels as lanes: any kernel, stride, dilation and groups",
-       direct_forward<T>, direct_backward_input<T>, direct_backward_weight<T>},
+constexpr Conv2dMethod<T> kDirect = {
+    "direct",
+    accepts_everything,
+    "implicit GEMM, output channels as lanes: any kernel, stride, dilation and groups",
+    direct_forward<T>,
+    direct_backward_input<T>,
+    direct_backward_weight<T>};
+
+const char* winograd_or_exact(const Conv2dShape& shape, Pass pass) {
+  return get_fast_math() ? winograd_declines(shape, pass) : "fast math is off";
+}
+
+// From the most special method to the most general. Depthwise and pointwise kernels take their rows
+// above `direct`; each needs a row in cases/conv2d.csv where it wins.
+template <class T>
+const std::vector<Conv2dMethod<T>>& menu();
+
+template <>
+const std::vector<Conv2dMethod<float>>& menu() {
+  static const std::vector<Conv2dMethod<float>> methods = {
+      {"winograd", winograd_or_exact,
+       "F(4x4, 3x3): a quarter of the multiplications, 3x3 kernels with stride 1", winograd_forward,
+       winograd_backward_input, winograd_backward_weight},
+      kDirect<float>,
   };
+  return methods;
+}
+
+// float64 is asked for where rounding matters: no method that adds to it.
+template <>
+const std::vector<Conv2dMethod<double>>& menu() {
+  static const std::vector<Conv2dMethod<double>> methods = {kDirect<double>};
   return methods;
 }
 
@@ -52,6 +81,14 @@ double sum_plane(const T* plane, Index size) {
 }
 
 }  // namespace
+
+bool get_fast_math() {
+  return fast_math;
+}
+
+void set_fast_math(bool on) {
+  fast_math = on;
+}
 
 template <class T>
 const Conv2dMethod<T>& plan_conv2d(const Conv2dShape& shape, Pass pass) {

@@ -1,0 +1,389 @@
+// winograd_forward and winograd_backward_input: the second is the first with the weights turned
+// round and channels exchanged.
+//
+// Two orders of the loops. Tile by tile: a task transforms a few tiles into its worker's scratch
+// and multiplies them by all weights. Channel by channel, where the transformed weights outgrow the
+// cache: the tiles of a chunk are transformed first, then a task multiplies many of them by a block
+// of the weights, which is then read only once.
+//
+// Bound by arithmetic: of the products for many channels, of the transforms for few.
+#include "ops/conv2d/winograd.h"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "gemm/epilogue.h"
+#include "gemm/panels.h"
+#include "ops/conv2d/direct.h"
+#include "ops/conv2d/winograd_tiles.h"
+#include "runtime/buffer.h"
+#include "runtime/integers.h"
+#include "runtime/isa.h"
+#include "runtime/threads.h"
+
+namespace convolite {
+
+using namespace winograd;
+
+namespace {
+
+// Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
+constexpr Index kScratchBytes = 288 << 10;      // transformed tiles and products of a task, in L2
+constexpr Index kWeightBytes = Index{2} << 20;  // larger transformed weights: channel by channel
+constexpr Index kChunkBytes = Index{8} << 20;   // transformed tiles of a chunk
+constexpr Index kBlockColumns = 32;             // result channels multiplied at once
+constexpr Index kFewestTiles = 12, kMostTiles = 48;  // of a task
+constexpr Index kWantedTasks = 16;
+constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(float));
+
+class Convolution {
+ public:
+  Convolution(const Nchw& source, const Nchw& result, Index top, Index left)
+      : table_(kernels<float>()),
+        panels_(table_, result.c),
+        padded_(round_up(source.c, table_.lanes)),
+        block_panels_(std::max<Index>(1, kBlockColumns / (table_.lanes * table_.gemm.vectors))),
+        channel_by_channel_(kPlanes * source.c * result.c * 4 > kWeightBytes),
+        tiles_(tiles_of_task(source, result)),
+        grid_(source, result, top, left, tiles_),
+        units_(std::max<Index>(1, tiles_ / grid_.unit_tiles())),
+        a_cols_(source.c) {
+    // A line more than a power of two: 36 planes must not compete for one set of the cache.
+    weight_stride_ = panels_.padded_columns() * source.c + kLine;
+    product_stride_ = units_ * grid_.unit_tiles() * block_columns() + kLine;
+    std::iota(a_cols_.get(), a_cols_.get() + source.c, 0);
+    for (Index m = 0; m < table_.gemm.rows; ++m) {
+      a_rows_[m] = static_cast<std::int32_t>(m * padded_);
+    }
+  }
+
+  const PanelLayout& panels() const { return panels_; }
+  Index weights_size() const { return kPlanes * weight_stride_; }
+  Index weight_stride() const { return weight_stride_; }
+
+  // weights: [plane][panel][source channel][result channel], transformed. False if a result is not
+  // finite, and then perhaps not what the definition gives.
+  bool run(const float* source, const float* weights, const float* bias, Activation activation,
+           float* result) const {
+    Buffer<float> padded_bias;
+    GemmTileArguments<float> clamp{};
+    set_epilogue<float>(clamp, {nullptr, activation}, 0);
+    if (bias != nullptr) {
+      padded_bias = Buffer<float>(panels_.padded_columns());
+      std::fill_n(padded_bias.get(), panels_.padded_columns(), 0.0f);
+      std::copy_n(bias, grid_.result.c, padded_bias.get());
+    }
+    const Job job{source, weights, result, {padded_bias.get(), clamp.low, clamp.high, clamp.clamp}};
+    return channel_by_channel_ ? run_channel_by_channel(job) : run_tile_by_tile(job);
+  }
+
+ private:
+  struct Job {
+    const float* source;
+    const float* weights;
+    float* result;
+    WinogradEpilogue<float> epilogue;
+  };
+  // What a worker needs to multiply tiles and store results.
+  struct Worker {
+    Buffer<float> products, pixels, spare;
+    bool finite = true;
+  };
+
+  Index block_columns() const { return block_panels_ * table_.lanes * table_.gemm.vectors; }
+
+  Index tiles_of_task(const Nchw& source, const Nchw& result) const {
+    const Index values = block_columns() + (channel_by_channel_ ? 0 : padded_);
+    const Index tile_bytes = kPlanes * values * static_cast<Index>(sizeof(float));
+    const Index all = source.n * ceil_divide(result.h, kTile) * ceil_divide(result.w, kTile);
+    const Index most = std::clamp(kScratchBytes / tile_bytes, kFewestTiles, kMostTiles);
+    return std::min(most, std::max<Index>(kFewestTiles, ceil_divide(all, kWantedTasks)));
+  }
+
+  Index work() const {
+    const Index tiles = grid_.units() * grid_.unit_tiles();
+    return tiles * kPlanes * (grid_.source.c + grid_.result.c) +
+           multiply_add_work(tiles * kPlanes * grid_.source.c * grid_.result.c);
+  }
+
+  LaneRectangle rectangle() const {
+    const Index side = kTile * grid_.unit_tiles() + 2;
+    return {grid_.source.c, table_.lanes, (kTile * units_ + 2) * std::min(side, grid_.source.w)};
+  }
+
+  std::vector<LaneRectangle> rectangles(int count) const {
+    std::vector<LaneRectangle> all;
+    for (int i = 0; i < count; ++i) all.push_back(rectangle());
+    return all;
+  }
+
+  std::vector<Worker> workers(int count) const {
+    std::vector<Worker> all(static_cast<std::size_t>(count));
+    const Index pixels = units_ * grid_.unit_tiles() * kTile * kTile;
+    for (Worker& worker : all) {
+      worker.products = Buffer<float>(kPlanes * product_stride_);
+      worker.pixels = Buffer<float>(pixels * block_columns());
+      worker.spare = Buffer<float>(block_columns());
+    }
+    return all;
+  }
+
+  bool run_tile_by_tile(const Job& job) const {
+    const Index tasks = ceil_divide(grid_.units(), units_);
+    const Workers count{worker_count(tasks, work())};
+    const Index stride = units_ * grid_.unit_tiles() * padded_ + kLine;
+    const WorkerScratch<float> transformed(count.count, kPlanes * stride);
+    std::vector<LaneRectangle> sources = rectangles(count.count);
+    std::vector<Worker> scratch = workers(count.count);
+    parallel_for(tasks, count, [&](Index task, int number) {
+      const Index begin = task * units_, end = std::min(begin + units_, grid_.units());
+      float* values = transformed.of(number);
+      transform(job, begin, end, sources[static_cast<std::size_t>(number)], values, stride);
+      for (Index panel = 0; panel < panels_.panels(); panel += block_panels_) {
+        multiply(job, begin, end, panel, values, stride, scratch[static_cast<std::size_t>(number)]);
+      }
+    });
+    return all_finite(scratch);
+  }
+
+  bool run_channel_by_channel(const Job& job) const {
+    const Index unit_values = grid_.unit_tiles() * padded_;
+    const Index bytes = kPlanes * unit_values * static_cast<Index>(sizeof(float));
+    const Index groups = std::max<Index>(1, kChunkBytes / bytes / units_);
+    const Index chunk = std::min(groups * units_, round_up(grid_.units(), units_));
+    const Index stride = chunk * unit_values + kLine;
+    const Buffer<float> transformed(kPlanes * stride);
+    const Index blocks = ceil_divide(panels_.panels(), block_panels_);
+    const Workers count{worker_count(blocks * groups, work())};
+    std::vector<LaneRectangle> sources = rectangles(count.count);
+    std::vector<Worker> scratch = workers(count.count);
+    for (Index first = 0; first < grid_.units(); first += chunk) {
+      const Index end = std::min(first + chunk, grid_.units());
+      const Index tasks = ceil_divide(end - first, units_);
+      const auto values = [&](Index begin) {
+        return transformed.get() + (begin - first) * unit_values;
+      };
+      parallel_for(tasks, count, [&](Index task, int worker) {
+        const Index begin = first + task * units_;
+        transform(job, begin, std::min(begin + units_, end),
+                  sources[static_cast<std::size_t>(worker)], values(begin), stride);
+      });
+      parallel_for(blocks * tasks, count, [&](Index task, int worker) {
+        const Index begin = first + task % tasks * units_;
+        multiply(job, begin, std::min(begin + units_, end), task / tasks * block_panels_,
+                 values(begin), stride, scratch[static_cast<std::size_t>(worker)]);
+      });
+    }
+    return all_finite(scratch);
+  }
+
+  static bool all_finite(const std::vector<Worker>& workers) {
+    return std::all_of(workers.begin(), workers.end(), [](const Worker& w) { return w.finite; });
+  }
+
+  // Units [begin, end) -> values [plane][tile][source channel].
+  void transform(const Job& job, Index begin, Index end, LaneRectangle& source, float* values,
+                 Index stride) const {
+    const HW size{grid_.source.h, grid_.source.w};
+    for_each_block(grid_, begin, end, [&](const TileBlock& block, Index tile) {
+      const Index y = kTile * block.row_begin - grid_.top,
+                  x = kTile * block.column_begin - grid_.left;
+      source.load(job.source + block.image * grid_.source.c * grid_.source.pixels(), size, y, x,
+                  kTile * (block.row_end - block.row_begin) + 2, kTile * block.columns() + 2);
+      for (Index row = block.row_begin; row < block.row_end; ++row) {
+        for (Index column = block.column_begin; column < block.column_end; ++column, ++tile) {
+          const float* pixels[kPlanes];
+          source.window(kTile * row - grid_.top, kTile * column - grid_.left, kWindow, pixels);
+          table_.winograd.input(pixels, padded_, values + tile * padded_, stride);
+        }
+      }
+    });
+  }
+
+  // Transformed units [begin, end) times the weights of a block of panels, back to pixels.
+  void multiply(const Job& job, Index begin, Index end, Index panel_begin, const float* values,
+                Index stride, Worker& worker) const {
+    const Index panel_end = std::min(panel_begin + block_panels_, panels_.panels());
+    const Index first = panels_.first_column(panel_begin);
+    const Index columns = panels_.first_column(panel_end) - first;
+    Index tiles = 0;
+    for_each_block(grid_, begin, end,
+                   [&](const TileBlock& block, Index) { tiles += block.tiles(); });
+    std::int32_t c_rows[kMaxTileRows];
+    for (Index m = 0; m < table_.gemm.rows; ++m) c_rows[m] = static_cast<std::int32_t>(m * columns);
+    for (Index plane = 0; plane < kPlanes; ++plane) {
+      for (Index panel = panel_begin; panel < panel_end; ++panel) {
+        GemmTileArguments<float> tile{};
+        tile.depth = grid_.source.c;
+        tile.a_rows = a_rows_;
+        tile.a_cols = a_cols_.get();
+        tile.c_rows = c_rows;
+        tile.columns = panels_.width(panel);
+        tile.a = values + plane * stride;
+        tile.b = job.weights + plane * weight_stride_ + panels_.offset(panel, grid_.source.c);
+        tile.c =
+            worker.products.get() + plane * product_stride_ + panels_.first_column(panel) - first;
+        multiply_tiles(tiles, columns, panels_.vectors(panel), tile);
+      }
+    }
+    store(job, begin, end, first, columns, worker);
+  }
+
+  // Tiles are dealt out evenly: see DirectConvolution::multiply.
+  void multiply_tiles(Index tiles, Index columns, Index vectors,
+                      GemmTileArguments<float>& tile) const {
+    const auto& tile_of_height = table_.gemm.tile[vectors - 1];
+    const Index calls = ceil_divide(tiles, table_.gemm.rows);
+    const Index height = tiles / calls, higher = tiles % calls;
+    for (Index i = 0; i < calls; ++i) {
+      const Index rows = i < higher ? height + 1 : height;
+      tile_of_height[rows - 1](tile);
+      tile.a += rows * padded_;
+      tile.c += rows * columns;
+    }
+  }
+
+  void store(const Job& job, Index begin, Index end, Index first, Index columns,
+             Worker& worker) const {
+    const Nchw& result = grid_.result;
+    const Index used = std::min(columns, result.c - first);
+    WinogradEpilogue<float> epilogue = job.epilogue;
+    if (epilogue.bias != nullptr) epilogue.bias += first;
+    for_each_block(grid_, begin, end, [&](const TileBlock& block, Index tile) {
+      const Index y = kTile * block.row_begin, x = kTile * block.column_begin;
+      const Index height = std::min(kTile * block.row_end, result.h) - y;
+      const Index width = std::min(kTile * block.column_end, result.w) - x;
+      for (Index row = 0; row < height; row += kTile) {
+        for (Index column = 0; column < width; column += kTile, ++tile) {
+          float* pixels[kTile * kTile];
+          float** pixel = pixels;
+          for (Index at_y = row; at_y < row + kTile; ++at_y) {
+            for (Index at_x = column; at_x < column + kTile; ++at_x) {
+              const bool inside = at_y < height && at_x < width;
+              *pixel++ = inside ? worker.pixels.get() + (at_y * width + at_x) * columns
+                                : worker.spare.get();
+            }
+          }
+          worker.finite &= table_.winograd.output(worker.products.get() + tile * columns,
+                                                  product_stride_, columns, epilogue, pixels);
+        }
+      }
+      float* to =
+          job.result + (block.image * result.c + first) * result.pixels() + y * result.w + x;
+      const Index pixels = width == result.w ? height * width : width;
+      for (Index pixel = 0; pixel < height * width; pixel += pixels) {
+        table_.gemm.transpose(pixels, used, worker.pixels.get() + pixel * columns, columns,
+                              to + pixel / width * result.w, result.pixels());
+      }
+    });
+  }
+
+  const KernelTable<float>& table_;
+  PanelLayout panels_;  // of the result's channels
+  Index padded_;        // source channels in whole vectors
+  Index block_panels_;  // multiplied at once
+  bool channel_by_channel_;
+  Index tiles_;  // of a task, at most
+  TileGrid grid_;
+  Index units_;                           // of a task
+  Index weight_stride_, product_stride_;  // from plane to plane
+  Buffer<std::int32_t> a_cols_;
+  std::int32_t a_rows_[kMaxTileRows];
+};
+
+// weight (oc, c, 3, 3) -> [plane][panel of oc][c][oc].
+void transform_forward(const Conv2dShape& shape, const Convolution& convolution,
+                       const float* weight, float* transformed) {
+  constexpr Index block = 8;  // input channels transposed at once
+  const KernelTable<float>& table = kernels<float>();
+  const PanelLayout& panels = convolution.panels();
+  const Index depth = shape.input.c * 9, widest = table.lanes * table.gemm.vectors;
+  const Index blocks = ceil_divide(shape.input.c, block);
+  const Index tasks = panels.panels() * blocks;
+  const Workers workers{worker_count(tasks, shape.weight_size() * 4)};
+  const WorkerScratch<float> scratch(workers.count, block * 9 * widest);
+  parallel_for(tasks, workers, [&](Index task, int worker) {
+    const Index panel = task / blocks, c = task % blocks * block;
+    const Index width = panels.width(panel), channels = std::min(block, shape.input.c - c);
+    float* by_tap = scratch.of(worker);  // [c of the block, tap][oc]
+    std::fill_n(by_tap, channels * 9 * width, 0.0f);
+    table.gemm.transpose(panels.used(panel), channels * 9,
+                         weight + panels.first_column(panel) * depth + c * 9, depth, by_tap, width);
+    for (Index i = 0; i < channels; ++i) {
+      const float* taps[9];
+      for (Index tap = 0; tap < 9; ++tap) taps[tap] = by_tap + (i * 9 + tap) * width;
+      table.winograd.weight(taps, width,
+                            transformed + panels.offset(panel, shape.input.c) + (c + i) * width,
+                            convolution.weight_stride());
+    }
+  });
+}
+
+// weight (oc, c, 3, 3), turned by half a turn -> [plane][panel of c][oc][c].
+void transform_backward(const Conv2dShape& shape, const Convolution& convolution,
+                        const float* weight, float* transformed) {
+  constexpr Index block = 16;  // output channels of a task
+  const KernelTable<float>& table = kernels<float>();
+  const PanelLayout& panels = convolution.panels();
+  const Index widest = table.lanes * table.gemm.vectors;
+  const Index blocks = ceil_divide(shape.out_channels, block);
+  const Index tasks = panels.panels() * blocks;
+  const Workers workers{worker_count(tasks, shape.weight_size() * 4)};
+  const WorkerScratch<float> scratch(workers.count, 9 * widest);
+  parallel_for(tasks, workers, [&](Index task, int worker) {
+    const Index panel = task / blocks, first = task % blocks * block;
+    const Index width = panels.width(panel);
+    float* by_tap = scratch.of(worker);  // [tap][c] of one output channel
+    std::fill_n(by_tap, 9 * width, 0.0f);
+    const float* taps[9];
+    for (Index tap = 0; tap < 9; ++tap) taps[tap] = by_tap + (8 - tap) * width;
+    for (Index o = first; o < std::min(first + block, shape.out_channels); ++o) {
+      table.gemm.transpose(panels.used(panel), 9,
+                           weight + (o * shape.input.c + panels.first_column(panel)) * 9, 9, by_tap,
+                           width);
+      table.winograd.weight(taps, width,
+                            transformed + panels.offset(panel, shape.out_channels) + o * width,
+                            convolution.weight_stride());
+    }
+  });
+}
+
+}  // namespace
+
+const char* winograd_declines(const Conv2dShape& shape, Pass pass) {
+  if (shape.kernel.h != 3 || shape.kernel.w != 3) return "the kernel is not 3x3";
+  if (shape.stride.h != 1 || shape.stride.w != 1) return "the stride is not 1";
+  if (shape.dilation.h != 1 || shape.dilation.w != 1) return "the dilation is not 1";
+  if (shape.groups != 1) return "there are groups";
+  const Index fewest = pass == Pass::backward_weight ? 24 : 16;
+  if (shape.input.c < fewest || shape.out_channels < fewest) {
+    return "with so few channels the transforms cost more than they save";
+  }
+  if (shape.output.h < 3 || shape.output.w < 3) return "the image is smaller than most of a tile";
+  if (shape.padding.top > 2 || shape.padding.left > 2) return "the padding is larger than 2";
+  return nullptr;
+}
+
+void winograd_forward(const Conv2dShape& shape, const float* input, const float* weight,
+                      const float* bias, Activation activation, float* output) {
+  const Convolution convolution(shape.input, shape.result(), shape.padding.top, shape.padding.left);
+  const Buffer<float> transformed(convolution.weights_size());
+  transform_forward(shape, convolution, weight, transformed.get());
+  if (!convolution.run(input, transformed.get(), bias, activation, output)) {
+    direct_forward(shape, input, weight, bias, activation, output);
+  }
+}
+
+void winograd_backward_input(const Conv2dShape& shape, const float* grad_output,
+                             const float* weight, float* grad_input) {
+  const Convolution convolution(shape.result(), shape.input, 2 - shape.padding.top,
+                                2 - shape.padding.left);
+  const Buffer<float> transformed(convolution.weights_size());
+  transform_backward(shape, convolution, weight, transformed.get());
+  if (!convolution.run(grad_output, transformed.get(), nullptr, Activation::none, grad_input)) {
+    direct_backward_input(shape, grad_output, weight, grad_input);
+  }
+}
+
+}  // namespace convolite
