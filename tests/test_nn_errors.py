@@ -129,6 +129,12 @@ def test_explain_tells_where_a_moved_activation_runs():
     assert (choices["2"].method, choices["3"].why) == ("direct", "there is one method")
 
 
+def test_explain_counts_containers_without_modules():
+    model = nn.Sequential(nn.Sequential(), nn.ReLU(), nn.Tanh())
+    choices = {choice.layer: choice for choice in convolite.explain(model, (1, 8)).choices}
+    assert choices["1"].why == "there is one method"
+
+
 @pytest.mark.parametrize("options", [{"padding": 2}, {"padding": 3, "dilation": 2}])
 def test_modules_and_functions_refuse_in_the_same_words(options):
     with pytest.raises(ValueError, match=r"^MaxPool2d: padding ") as early:
