@@ -78,9 +78,10 @@ TEST(Gemm, several_depth_and_row_blocks_err_by_rounding_only) {
   check_rounding({61, 150, 700}, 3);
 }
 
-// One more column than 8 MB of packed B hold.
-TEST(Gemm, several_column_blocks_give_the_exact_sums) {
-  check_exact({3, 1100, 2100}, 4);
+// A transposed A of more than 8 MB is copied part by part, along rows and depth.
+TEST(Gemm, several_parts_of_a_transposed_operand_give_the_exact_sums) {
+  check_exact({6000, 3, 500}, 4);
+  check_exact({50, 17, 45000}, 5);
 }
 
 TEST(Gemm, bias_and_clamp_apply_once_after_the_last_depth_block) {

@@ -1,7 +1,7 @@
 // Loops around the micro-kernel, after Goto and van de Geijn (2008). A task owns a block of C: for
 // one block of the depth after the other it packs its panels of B into its worker's scratch, which
 // stays in L2, and multiplies all its rows by them. A is read in place if its rows are contiguous,
-// otherwise it is transposed first, one group of rows at a time.
+// otherwise a part of its rows and depth is transposed first.
 //
 // Each element of C is one sum in the order of the depth blocks, wherever the blocks of C are cut:
 // so the cut may follow the number of workers, and results are the same bits for any of them.
@@ -25,10 +25,10 @@ namespace {
 constexpr Index kPanelBytes = 24 << 10;         // a panel of one depth block: most of L1
 constexpr Index kRowBlock = 48;                 // a multiple of every tile height: 8 of 6, 6 of 8
 constexpr Index kPanelsPerTask = 4;             // reuses a block of A from L2 four times
-constexpr Index kTasksPerWorker = 4;            // evens out workers that the system slows down
-constexpr Index kCopiedBytes = Index{8} << 20;  // rows of A transposed at once
+constexpr Index kTasksPerWorker = 4;            // even out workers that the system slows down
+constexpr Index kCopiedBytes = Index{8} << 20;  // of A transposed at once
 constexpr Index kRowStrip = 8;                  // rows of B packed together
-constexpr Index kStrip = 64;                    // of them, or of B, transposed together
+constexpr Index kStrip = 64;                    // rows and columns transposed together
 
 template <class T>
 class Gemm {
@@ -46,8 +46,7 @@ class Gemm {
         1, std::min(size.k, kPanelBytes / (tile_columns_ * static_cast<Index>(sizeof(T)))));
     a_cols_ = Buffer<std::int32_t>(depth_block_);
     for (Index k = 0; k < depth_block_; ++k) a_cols_[k] = static_cast<std::int32_t>(k);
-    // A line more than k: rows a power of two apart would compete for the same cache sets.
-    row_stride_ = a.column_stride == 1 ? a.row_stride : round_up(size.k, kLine) + kLine;
+    choose_copy();
     for (Index m = 0; m < kernels_.rows; ++m) {
       a_rows_[m] = static_cast<std::int32_t>(m * row_stride_);
       c_rows_[m] = static_cast<std::int32_t>(m * size.n);
@@ -56,23 +55,26 @@ class Gemm {
 
   void run() const {
     if (a_.column_stride == 1) {
-      multiply_rows(0, size_.m, a_.data);
+      multiply({0, size_.m, 0, size_.k}, a_.data);
       return;
     }
-    const Index row_bytes = row_stride_ * static_cast<Index>(sizeof(T));
-    const Index rows =
-        std::min(std::max<Index>(1, kCopiedBytes / row_bytes / kRowBlock) * kRowBlock, size_.m);
-    const Buffer<T> copy(rows * row_stride_);
-    for (Index begin = 0; begin < size_.m; begin += rows) {
-      const Index end = std::min(begin + rows, size_.m);
-      copy_rows(begin, end, copy.get());
-      multiply_rows(begin, end, copy.get());
+    const Buffer<T> copy(copied_rows_ * row_stride_);
+    for (Index row = 0; row < size_.m; row += copied_rows_) {
+      Part part{row, std::min(row + copied_rows_, size_.m), 0, 0};
+      do {
+        part.k_end = std::min(part.k_begin + copied_depth_, size_.k);
+        copy_part(part, copy.get());
+        multiply(part, copy.get());
+        part.k_begin = part.k_end;
+      } while (part.k_begin < size_.k);
     }
   }
 
  private:
-  static constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(T));
-
+  // Rows and depth of A that are multiplied together.
+  struct Part {
+    Index row_begin, row_end, k_begin, k_end;
+  };
   // How many rows of A and panels of B one task multiplies.
   struct Cut {
     Index rows, panels;
@@ -82,50 +84,72 @@ class Gemm {
     Index row_begin, row_end, panel_begin, panel_end, k, depth;
   };
 
-  // Makes rows [begin, end) of A row-major. Read in place, every k would stand on a page of its
-  // own.
-  void copy_rows(Index begin, Index end, T* copy) const {
-    parallel_blocks(end - begin, kStrip, (end - begin) * size_.k, [&](Index i, Index j, int) {
-      kernels_.transpose(size_.k, j - i, a_.data + (begin + i) * a_.row_stride, a_.column_stride,
-                         copy + i * row_stride_, row_stride_);
+  void choose_copy() {
+    row_stride_ = a_.row_stride;
+    if (a_.column_stride == 1) return;
+    constexpr Index line = kAlignment / static_cast<Index>(sizeof(T));
+    constexpr Index copied = kCopiedBytes / static_cast<Index>(sizeof(T));
+    copied_rows_ = std::min(size_.m, copied / depth_block_ / kRowBlock * kRowBlock);
+    copied_depth_ = std::max<Index>(1, copied / copied_rows_ / depth_block_) * depth_block_;
+    copied_depth_ = std::min(copied_depth_, std::max<Index>(1, size_.k));
+    // A line more: rows a power of two apart would compete for the same cache sets.
+    row_stride_ = round_up(copied_depth_, line) + line;
+  }
+
+  // Makes a part of A row-major. Read in place, every k would stand on a page of its own.
+  void copy_part(const Part& part, T* copy) const {
+    const Index rows = part.row_end - part.row_begin, depth = part.k_end - part.k_begin;
+    const Index strips = ceil_divide(rows, kStrip);
+    parallel_for(strips * ceil_divide(depth, kStrip), rows * depth, [&](Index task, int) {
+      const Index row = task % strips * kStrip, k = task / strips * kStrip;
+      const T* from =
+          a_.data + (part.row_begin + row) * a_.row_stride + (part.k_begin + k) * a_.column_stride;
+      kernels_.transpose(std::min(kStrip, depth - k), std::min(kStrip, rows - row), from,
+                         a_.column_stride, copy + row * row_stride_ + k, row_stride_);
     });
   }
 
-  // Packing is repeated for every block of rows, so rows are only cut where panels are too few.
+  // Packing is repeated for every block of rows, and A is read once for every block of panels: so
+  // tasks keep two panels while that feeds all workers, and rows are cut last.
   Cut cut(Index rows, int workers) const {
     if (workers == 1) return {rows, kPanelsPerTask};
     const Index wanted = kTasksPerWorker * workers;
-    const Index panels = std::clamp<Index>(layout_.panels() / wanted, 1, kPanelsPerTask);
-    const Index row_groups = ceil_divide(wanted, ceil_divide(layout_.panels(), panels));
-    return {round_up(ceil_divide(rows, row_groups), kRowBlock), panels};
+    Index panels = std::clamp<Index>(layout_.panels() / wanted, 1, kPanelsPerTask);
+    if (layout_.panels() >= 2 * workers) panels = std::max<Index>(panels, 2);
+    const Index panel_blocks = ceil_divide(layout_.panels(), panels);
+    if (panel_blocks >= workers) return {rows, panels};
+    return {round_up(ceil_divide(rows, ceil_divide(wanted, panel_blocks)), kRowBlock), panels};
   }
 
-  // a: A's row `begin`, rows row_stride_ apart.
-  void multiply_rows(Index begin, Index end, const T* a) const {
-    const Index work = multiply_add_work((end - begin) * size_.n * size_.k);
-    const Index most_tasks = ceil_divide(end - begin, kRowBlock) * layout_.panels();
-    const Workers workers{worker_count(most_tasks, work)};
-    const Cut each = cut(end - begin, workers.count);
-    const Index row_groups = ceil_divide(end - begin, each.rows);
-    const Index tasks = row_groups * ceil_divide(layout_.panels(), each.panels);
+  // a: the first element of the part, rows row_stride_ apart.
+  void multiply(const Part& part, const T* a) const {
+    const Index rows = part.row_end - part.row_begin, depth = part.k_end - part.k_begin;
+    const Index most_tasks = ceil_divide(rows, kRowBlock) * layout_.panels();
+    const Workers workers{worker_count(most_tasks, multiply_add_work(rows * size_.n * depth))};
+    const Cut each = cut(rows, workers.count);
+    const Index row_blocks = ceil_divide(rows, each.rows);
+    const Index tasks = row_blocks * ceil_divide(layout_.panels(), each.panels);
     const WorkerScratch<T> packed(workers.count, each.panels * tile_columns_ * depth_block_);
     parallel_for(tasks, workers, [&](Index task, int worker) {
-      const Index row = begin + task % row_groups * each.rows;
-      const Index panel = task / row_groups * each.panels;
-      const Block block{row,   std::min(row + each.rows, end),
-                        panel, std::min(panel + each.panels, layout_.panels()),
-                        0,     0};
-      multiply_block(block, a + (row - begin) * row_stride_, packed.of(worker));
+      const Index row = task % row_blocks * each.rows, panel = task / row_blocks * each.panels;
+      const Block block{part.row_begin + row,
+                        std::min(part.row_begin + row + each.rows, part.row_end),
+                        panel,
+                        std::min(panel + each.panels, layout_.panels()),
+                        part.k_begin,
+                        0};
+      multiply_block(block, part.k_end, a + row * row_stride_, packed.of(worker));
     });
   }
 
-  void multiply_block(Block block, const T* a, T* packed) const {
+  // a: the block's first row from block.k on.
+  void multiply_block(Block block, Index k_end, const T* a, T* packed) const {
     do {
-      block.depth = std::min(depth_block_, size_.k - block.k);
+      block.depth = std::min(depth_block_, k_end - block.k);
       pack_panels(block, packed);
       for (Index row = block.row_begin; row < block.row_end; row += kRowBlock) {
         const Index row_end = std::min(row + kRowBlock, block.row_end);
-        const T* rows = a + (row - block.row_begin) * row_stride_ + block.k;
+        const T* rows = a + (row - block.row_begin) * row_stride_;
         const T* b = packed;
         for (Index panel = block.panel_begin; panel < block.panel_end; ++panel) {
           multiply_panel(block, row, row_end, rows, panel, b);
@@ -133,7 +157,8 @@ class Gemm {
         }
       }
       block.k += block.depth;
-    } while (block.k < size_.k);
+      a += block.depth;
+    } while (block.k < k_end);
   }
 
   // Strip by strip across the panels, so that rows of B are read in long runs.
@@ -192,6 +217,7 @@ class Gemm {
   PanelLayout layout_;
   Index row_stride_;  // of A as the micro-kernel reads it
   Index tile_columns_, depth_block_;
+  Index copied_rows_ = 0, copied_depth_ = 0;  // of A, when it is transposed
   Buffer<std::int32_t> a_cols_;
   std::int32_t a_rows_[kMaxTileRows], c_rows_[kMaxTileRows];
 };

@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
@@ -28,6 +29,9 @@ struct Link {
   Link* before = this;
   Link* after = this;
 
+  Link() = default;
+  Link(const Link&) = delete;
+  Link& operator=(const Link&) = delete;
   bool alone() const { return after == this; }
   void insert_before(Link& next) {
     before = next.before;
@@ -55,6 +59,13 @@ Header* header_of(void* pointer) {
   return reinterpret_cast<Header*>(static_cast<char*>(pointer) - kAlignment);
 }
 
+Header* header_by_size(Link* link_of_size) {
+  return static_cast<Header*>(static_cast<SizeLink*>(link_of_size));
+}
+Header* header_by_age(Link* link_of_age) {
+  return static_cast<Header*>(static_cast<AgeLink*>(link_of_age));
+}
+
 void* pointer_of(Header* header) {
   return reinterpret_cast<char*>(header) + kAlignment;
 }
@@ -65,7 +76,7 @@ struct SizeClass {
   Index capacity;
   std::size_t number;
 
-  explicit SizeClass(Index bytes) : number(0) {
+  explicit constexpr SizeClass(Index bytes) : capacity(0), number(0) {
     Index step = kAlignment;
     for (; step * 16 < bytes; step *= 2) number += 8;
     const Index steps = std::max<Index>(1, ceil_divide(bytes, step));
@@ -73,7 +84,8 @@ struct SizeClass {
     number += static_cast<std::size_t>(steps);
   }
 };
-constexpr std::size_t kSizeClasses = 512;  // number of kLargestBuffer plus 8, rounded up
+constexpr std::size_t kSizeClasses = 512;
+static_assert(SizeClass(kLargestBuffer + kAlignment).number + 8 <= kSizeClasses);
 
 class Cache {
  public:
@@ -125,7 +137,7 @@ class Cache {
     return stats_;
   }
 
-  bool poison = false;
+  std::atomic<bool> poison{false};
 
   // A fork must not copy the lock while another thread holds it.
   void lock() { mutex_.lock(); }
@@ -137,7 +149,7 @@ class Cache {
     const std::lock_guard<std::mutex> lock(mutex_);
     for (std::size_t number = size.number; number < size.number + 8; ++number) {
       if (free_[number].alone()) continue;
-      Header* header = static_cast<Header*>(static_cast<SizeLink*>(free_[number].before));
+      Header* header = header_by_size(free_[number].before);
       if (header->capacity >= 2 * size.capacity) break;
       header->SizeLink::remove();
       header->AgeLink::remove();
@@ -150,7 +162,12 @@ class Cache {
   }
 
   Header* allocate(Index capacity) {
-    void* block = std::aligned_alloc(kAlignment, static_cast<std::size_t>(capacity + kAlignment));
+    const auto bytes = static_cast<std::size_t>(capacity + kAlignment);
+    void* block = std::aligned_alloc(kAlignment, bytes);
+    if (block == nullptr) {  // what the cache keeps may make room
+      trim_all();
+      block = std::aligned_alloc(kAlignment, bytes);
+    }
     if (block == nullptr) throw std::bad_alloc();
     Header* header = new (block) Header{};
     header->capacity = capacity;
@@ -168,7 +185,7 @@ class Cache {
   // Moves the blocks released longest ago to `surplus` until at most `limit` bytes stay cached.
   void trim(Index limit, AgeLink& surplus) {
     while (stats_.cached > limit && !by_age_.alone()) {
-      Header* header = static_cast<Header*>(static_cast<AgeLink*>(by_age_.after));
+      Header* header = header_by_age(by_age_.after);
       header->SizeLink::remove();
       header->AgeLink::remove();
       header->AgeLink::insert_before(surplus);
@@ -178,7 +195,7 @@ class Cache {
 
   static void give_back(AgeLink& surplus) {
     while (!surplus.alone()) {
-      Header* header = static_cast<Header*>(static_cast<AgeLink*>(surplus.after));
+      Header* header = header_by_age(surplus.after);
       header->AgeLink::remove();
       std::free(header);
     }

@@ -103,7 +103,11 @@ void run_tasks(Index tasks, int workers, TaskFunction function, void* context) {
     }
   };
   std::vector<std::thread> others;
-  for (int worker = 1; worker < workers; ++worker) others.emplace_back(run, worker);
+  try {
+    for (int worker = 1; worker < workers; ++worker) others.emplace_back(run, worker);
+  } catch (const std::exception&) {
+    // The system gives no more threads: those that began share the tasks.
+  }
   run(0);
   for (std::thread& other : others) other.join();
 #endif

@@ -21,12 +21,14 @@ void gradient_sums(const BatchNormShape& shape, const View& view, Span<const T> 
                    const Buffer<double>& first, const Buffer<double>& second) {
   const NormKernels<T>& norm = kernels<T>().norm;
   const Partials<2> parts(view);
-  const Index scratch_columns = view.by_planes ? 0 : 2;
-  for_each_block(view, shape.size(), scratch_columns, [&](const Block& block, double* sums) {
+  const Workers workers = view.block_workers(shape.size());
+  const WorkerScratch<double> scratch(workers.count, 2 * view.widest_block());
+  for_each_block(view, workers, [&](const Block& block, int worker) {
     const Index image = block.group * view.images, images = view.images_of(block.group);
     double* firsts = parts.of(block.group, 0);
     double* seconds = parts.of(block.group, 1);
     if (!view.by_planes) {
+      double* sums = scratch.of(worker);
       const Index offset = image * view.columns + block.begin;
       norm.column_gradient_sums(images, block.count, view.columns, grad_output.data + offset,
                                 input.data + offset, coefficients.at(block.begin), sums);
@@ -35,14 +37,14 @@ void gradient_sums(const BatchNormShape& shape, const View& view, Span<const T> 
       return;
     }
     for (Index column = block.begin; column < block.begin + block.count; ++column) {
-      double pair[2] = {0, 0};
+      double sums[2] = {0, 0};
       for (Index i = 0; i < images; ++i) {
         const Index offset = ((image + i) * view.columns + column) * view.run_length;
         norm.gradient_sums(view.run_length, grad_output.data + offset, input.data + offset,
-                           coefficients.at(column), pair);
+                           coefficients.at(column), sums);
       }
-      firsts[column] = pair[0];
-      seconds[column] = pair[1];
+      firsts[column] = sums[0];
+      seconds[column] = sums[1];
     }
   });
   for (Index channel = 0; channel < shape.c; ++channel) {

@@ -64,13 +64,11 @@ void sum_planes(const View& view, const Block& block, const T* input, const Part
 }
 
 template <class T>
-void sum_rows(const View& view, const Block& block, const T* input, double* scratch,
+void sum_rows(const View& view, const Block& block, const T* input, T* centre, double* sums,
               const Parts& parts) {
   const NormKernels<T>& norm = kernels<T>().norm;
   const Index images = view.images_of(block.group);
   const T* rows = input + block.group * view.images * view.columns + block.begin;
-  double* sums = scratch;
-  T* centre = reinterpret_cast<T*>(scratch + 2 * block.count);
   std::fill_n(centre, block.count, T(0));
   norm.column_moments(images, block.count, view.columns, rows, centre, sums);
   for (Index i = 0; i < block.count; ++i) centre[i] = finite_centre<T>(sums[i], images);
@@ -132,12 +130,14 @@ void batch_statistics(const BatchNormShape& shape, const View& view, Span<const 
                       const RunningStatistics<T>& running, double eps, Span<T> mean,
                       Span<T> inv_std) {
   const Parts parts(view);
-  const Index scratch_columns = view.by_planes ? 0 : 3;
-  for_each_block(view, shape.size(), scratch_columns, [&](const Block& block, double* scratch) {
+  const Workers workers = view.block_workers(shape.size());
+  const WorkerScratch<T> centres(workers.count, view.widest_block());
+  const WorkerScratch<double> sums(workers.count, 2 * view.widest_block());
+  for_each_block(view, workers, [&](const Block& block, int worker) {
     if (view.by_planes) {
       sum_planes(view, block, input.data, parts);
     } else {
-      sum_rows(view, block, input.data, scratch, parts);
+      sum_rows(view, block, input.data, centres.of(worker), sums.of(worker), parts);
     }
   });
   const double count = static_cast<double>(shape.count());

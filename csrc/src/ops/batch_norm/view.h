@@ -39,6 +39,10 @@ struct View {
     task_columns = std::max<Index>(1, kTaskSize / (images * (by_planes ? shape.length : 1)));
   }
 
+  Workers block_workers(Index work) const {
+    return {worker_count(groups * ceil_divide(columns, task_columns), work)};
+  }
+  Index widest_block() const { return std::min(task_columns, columns); }
   Index images_of(Index group) const { return std::min(images, n - group * images); }
   Index column_values() const { return by_planes ? run_length : 1; }  // per image
 };
@@ -48,19 +52,13 @@ struct Block {
   Index group, begin, count;
 };
 
-// body(block, scratch) for each block, in parallel; blocks depend on the shape alone. scratch:
-// `per_column` numbers for each column of a block.
+// body(block, worker) for each block, in parallel; blocks depend on the shape alone.
 template <class Body>
-void for_each_block(const View& view, Index work, Index per_column, const Body& body) {
+void for_each_block(const View& view, Workers workers, const Body& body) {
   const Index across = ceil_divide(view.columns, view.task_columns);
-  const Index tasks = view.groups * across;
-  const Workers workers{worker_count(tasks, work)};
-  const Index widest = std::min(view.task_columns, view.columns);
-  const WorkerScratch<double> scratch(workers.count, per_column * widest);
-  parallel_for(tasks, workers, [&](Index task, int worker) {
+  parallel_for(view.groups * across, workers, [&](Index task, int worker) {
     const Index begin = task % across * view.task_columns;
-    body(Block{task / across, begin, std::min(view.task_columns, view.columns - begin)},
-         scratch.of(worker));
+    body(Block{task / across, begin, std::min(view.task_columns, view.columns - begin)}, worker);
   });
 }
 

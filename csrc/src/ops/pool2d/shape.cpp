@@ -63,8 +63,8 @@ Index count_windows(Index size, Index before, Index after, Index span, Index str
                     bool ceil_mode) {
   const Index room = size + before + after - span;
   if (!ceil_mode) return room < 0 ? 0 : room / stride + 1;
-  if (room + stride - 1 < 0) return 0;
-  const Index count = ceil_divide(room, stride) + 1;
+  if (room <= -stride) return 0;
+  const Index count = room < 0 ? 1 : ceil_divide(room, stride) + 1;
   return (count - 1) * stride >= size + before ? count - 1 : count;
 }
 
