@@ -6,13 +6,14 @@ rate, and small random shifts of the images.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from math import inf
 from typing import Any
 
 from convolite import models
 from convolite._args import excerpt
+from convolite._rules import is_finite, is_positive
 from convolite.errors import FormatError
 
 DATA_SETS = ("digits", "mnist")
@@ -29,6 +30,9 @@ _LEARNING_RATES = {
 _MOMENTUM = 0.9
 _WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 1e-2, "rmsprop": 0.0}
 _SHIFT = 2  # pixels, at most, in each direction
+_SIDE = 28  # pixels of an image
+_MOST = 10**9  # epochs, or images of a batch
+CLASSES = [str(digit) for digit in range(10)]  # of every data set
 
 
 @dataclass(frozen=True)
@@ -108,28 +112,24 @@ def _one_of(names: Sequence[str]) -> tuple[str, Callable[[Any], bool]]:
     return f"one of {', '.join(names)}", lambda value: isinstance(value, str) and value in names
 
 
-def _count_from(least: int) -> tuple[str, Callable[[Any], bool]]:
-    return f"an int from {least}", lambda value: type(value) is int and least <= value
+def _count_from(least: int, most: float = inf) -> tuple[str, Callable[[Any], bool]]:
+    rule = f"an int from {least}" if most == inf else f"an int from {least} to {most}"
+    return rule, lambda value: type(value) is int and least <= value <= most
 
 
-def _is_number(value: Any, least: float, most: float) -> bool:
-    return type(value) in (int, float) and least <= value <= most
-
-
-_LARGEST = sys.float_info.max
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "model": _one_of(models.names()),
     "data": _one_of(DATA_SETS),
-    "epochs": _count_from(0),
-    "batch_size": _count_from(1),
+    "epochs": _count_from(0, _MOST),
+    "batch_size": _count_from(1, _MOST),
     "optimizer": _one_of(OPTIMIZERS),
-    "lr": ("a positive number", lambda value: _is_number(value, 5e-324, _LARGEST)),
+    "lr": ("a positive number", is_positive),
     "momentum": (
         "null or a number from 0 to 1",
-        lambda value: value is None or _is_number(value, 0, 1),
+        lambda value: value is None or (is_finite(value) and 0 <= value <= 1),
     ),
-    "weight_decay": ("a number from 0", lambda value: _is_number(value, 0, _LARGEST)),
-    "shift": _count_from(0),
+    "weight_decay": ("a number from 0", lambda value: is_finite(value) and value >= 0),
+    "shift": _count_from(0, _SIDE),
     "seed": _count_from(0),
 }
 

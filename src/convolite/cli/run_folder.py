@@ -11,20 +11,19 @@ The training state in it is written by `convolite.train.checkpoint`::
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from convolite._args import excerpt
-from convolite.cli.recipe import Settings, settings_from_dict
+from convolite._rules import is_finite, is_positive
+from convolite.cli.recipe import CLASSES, Settings, settings_from_dict
 from convolite.errors import FormatError
 from convolite.io import write_atomically
 
 _CONFIGURATION = "config.json"
 _RESULTS = "results.json"
-_LARGEST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -105,8 +104,12 @@ class RunFolder:
             raise FormatError(f"{_CONFIGURATION}: not the configuration of a run")
         settings = settings_from_dict(values["settings"])
         classes = _values_of("classes", values["classes"], "strings", _is_text)
-        mean = _values_of("mean", values["mean"], "finite numbers", _is_finite)
-        std = _values_of("std", values["std"], "positive numbers", _is_positive)
+        if len(classes) != len(CLASSES):
+            raise FormatError(
+                f"{_CONFIGURATION}: classes must have {len(CLASSES)} names, got {len(classes)}"
+            )
+        mean = _values_of("mean", values["mean"], "finite numbers", is_finite)
+        std = _values_of("std", values["std"], "positive numbers", is_positive)
         if len(mean) != len(std):
             raise FormatError(
                 f"{_CONFIGURATION}: mean has {len(mean)} values but std has {len(std)}"
@@ -148,14 +151,6 @@ def _values_of(key: str, values: Any, kind: str, holds: Callable[[Any], bool]) -
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str)
-
-
-def _is_finite(value: Any) -> bool:
-    return type(value) in (int, float) and -_LARGEST <= value <= _LARGEST
-
-
-def _is_positive(value: Any) -> bool:
-    return _is_finite(value) and value > 0
 
 
 def _write_json(path: Path, values: Any) -> None:

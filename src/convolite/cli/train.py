@@ -10,6 +10,7 @@ from typing import Any
 import convolite
 from convolite.cli.datasets import evaluation_loader, load_split, training_loader
 from convolite.cli.recipe import (
+    CLASSES,
     Settings,
     choose_settings,
     make_model,
@@ -34,7 +35,7 @@ def train(arguments: argparse.Namespace) -> None:
         training, test = _load(settings, arguments)
         run = RunFolder.create(arguments.out, settings)
         mean, std = channel_statistics(training.images)
-        configuration = Configuration(settings, [str(digit) for digit in range(10)], mean, std)
+        configuration = Configuration(settings, CLASSES, mean, std)
         run.write_configuration(configuration)
     else:
         run, configuration = _open_run(arguments, given)
