@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -341,6 +342,31 @@ def test_every_group_keeps_its_own_rate():
     scheduler = lr_scheduler.ExponentialLR(make_optimizer(groups=2), 0.5)
     scheduler.step()
     assert scheduler.get_last_lr() == [0.05, 0.1]
+
+
+def test_rates_of_numpy_and_of_python_continue_each_other():
+    steps = lr_scheduler.StepLR(optim.SGD([one()], np.float64(0.1)), 1)
+    plain = lr_scheduler.StepLR(optim.SGD([one()], 0.1), 1)
+    plain.load_state_dict(steps.state_dict())
+    steps.load_state_dict(plain.state_dict())
+    with pytest.raises(ValueError, match=r"base_lrs must be like .*, got \[True\]"):
+        plain.load_state_dict({**steps.state_dict(), "base_lrs": [True]})
+
+
+def test_schedules_one_after_the_other_are_loaded_together_or_not_at_all():
+    def sequence() -> Any:
+        optimizer = make_optimizer()
+        parts = [lr_scheduler.StepLR(optimizer, 2), lr_scheduler.StepLR(optimizer, 3)]
+        return lr_scheduler.SequentialLR(optimizer, parts, [2])
+
+    saved, other = sequence(), sequence()
+    saved.step()
+    state = saved.state_dict()
+    state["_schedulers"][1]["gamma"] = "a"
+    before = other.state_dict()
+    with pytest.raises(ValueError, match=r"StepLR.load_state_dict: gamma must be like"):
+        other.load_state_dict(state)
+    assert other.state_dict() == before
 
 
 def test_plateau_waits_reduces_and_cools_down():

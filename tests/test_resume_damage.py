@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,19 @@ def set_inside(state: Any, keys: tuple[Any, ...], value: Any) -> None:
     state[keys[-1]] = value
 
 
+@contextmanager
+def damaged(folder: Path, keys: tuple[Any, ...], value: Any) -> Iterator[None]:
+    (file,) = folder.glob("checkpoint-*/state.json")
+    content = file.read_text()
+    state = json.loads(content)
+    set_inside(state, keys, value)
+    file.write_text(json.dumps(state))
+    try:
+        yield
+    finally:
+        file.write_text(content)
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     made = {kind: tmp_path_factory.mktemp(kind) for kind in ("sgd", "adam", "adamw")}
@@ -53,7 +70,12 @@ DAMAGE = [
     ("sgd", ("random", "state", "state"), -1, "random must be the state of a PCG64 generator"),
     ("sgd", ("callbacks", 0), ["EarlyStopping"], "callbacks must be pairs of a name and an object"),
     ("sgd", ("callbacks", 0, 1, "waited"), "a", ".*EarlyStopping: waited must be an int, got 'a'"),
-    ("sgd", ("callbacks", 0, 1), {}, "does not fit the training"),
+    ("sgd", ("callbacks", 0, 1), {}, ".*EarlyStopping: the state lacks best, waited"),
+    ("sgd", ("callbacks", 0, 1, "best"), 10**400, ".*EarlyStopping: best must fit a float"),
+    ("sgd", ("running", "sums", "loss"), 10**400, "running must be the numbers count"),
+    ("sgd", ("running", "count"), 0, "running must be the numbers count"),
+    ("sgd", ("running", "sums"), {"nope": 1.0}, ".*running: sums lack loss, accuracy"),
+    ("sgd", ("history", "loss"), [10**400], "history must be lists of numbers by name"),
     ("sgd", ("optimizer", "state"), [], "optimizer must be the objects state and param_groups"),
     ("sgd", ("optimizer", "param_groups"), {}, "optimizer must be the objects state and param_gr"),
     ("sgd", ("optimizer", "param_groups", 0, "params"), 5, ".* group 0 of the state has no list"),
@@ -74,30 +96,57 @@ DAMAGE = [
 
 @pytest.mark.parametrize(("kind", "keys", "value", "text"), DAMAGE)
 def test_wrong_values_inside_the_state_are_named(folders, kind, keys, value, text):
-    (file,) = folders[kind].glob("checkpoint-*/state.json")
-    content = file.read_text()
-    state = json.loads(content)
-    set_inside(state, keys, value)
-    file.write_text(json.dumps(state))
-    try:
-        with pytest.raises(FormatError, match=f"^{file.parent.name}/state.json: {text}") as caught:
-            resumed(kind, folders[kind])
-    finally:
-        file.write_text(content)
+    with (
+        damaged(folders[kind], keys, value),
+        pytest.raises(FormatError, match=rf"^checkpoint-\d+/state.json: {text}") as caught,
+    ):
+        resumed(kind, folders[kind])
     assert "NoneType" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("running", "sums"), {"nope": 1.0}),
+        (("scheduler", "total_steps"), 1.5),
+        (("callbacks", 0, 1), {}),
+        (("optimizer", "param_groups", 0, "lr"), -1),
+    ],
+)
+def test_a_refused_state_changes_nothing(folders, keys, value):
+    model, optimizer, schedule = parts("sgd")
+    stopping = EarlyStopping(patience=99)
+    everything = (model, optimizer, schedule, stopping)
+    before = [deepcopy(part.state_dict()) for part in everything]
+    with damaged(folders["sgd"], keys, value), pytest.raises(FormatError):
+        Trainer.resume(folders["sgd"], model, optimizer, scheduler=schedule, callbacks=[stopping])
+    np.testing.assert_equal([part.state_dict() for part in everything], before)
+
+
+def test_a_mistake_in_a_callback_of_ones_own_keeps_its_class_and_traceback(folders):
+    class Mistaken(EarlyStopping):
+        def load_state_dict(self, state: dict[str, Any]) -> None:
+            self.error(state)
+
+        def error(self, state: dict[str, Any]) -> None:
+            raise self.wrong("mine")
+
+    Mistaken.__name__ = "EarlyStopping"
+    for wrong, expected in [(KeyError, KeyError), (ValueError, FormatError)]:
+        Mistaken.wrong = wrong  # type: ignore[attr-defined]
+        model, optimizer, schedule = parts("sgd")
+        with pytest.raises(expected, match="mine") as caught:
+            Trainer.resume(
+                folders["sgd"], model, optimizer, scheduler=schedule, callbacks=[Mistaken()]
+            )
+        cause = caught.value.__cause__ or caught.value
+        assert any(entry.name == "error" for entry in traceback.extract_tb(cause.__traceback__))
+
+
 def test_a_position_beyond_the_data_is_named_before_any_work(folders):
-    (file,) = folders["sgd"].glob("checkpoint-*/state.json")
-    content = file.read_text()
-    state = json.loads(content)
-    state["loader"]["batch"] = 99
-    file.write_text(json.dumps(state))
-    try:
+    with damaged(folders["sgd"], ("loader", "batch"), 99):
         trainer = resumed("sgd", folders["sgd"])
-    finally:
-        file.write_text(content)
     before = {name: array.copy() for name, array in trainer.model.state_dict().items()}
     with pytest.raises(ValueError, match=r"^DataLoader: state is at batch 99 but an epoch has 5 "):
         fit(trainer)

@@ -18,7 +18,7 @@ def is_number(value: Any) -> bool:
     """Return whether it is a real number that fits a float; NaN and the infinities do."""
     if not isinstance(value, NUMBERS) or isinstance(value, bool):
         return False
-    return isinstance(value, (float, np.floating)) or -_LARGEST <= value <= _LARGEST
+    return isinstance(value, (float, np.floating)) or bool(-_LARGEST <= value <= _LARGEST)
 
 
 def is_finite(value: Any) -> bool:

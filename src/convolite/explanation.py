@@ -75,7 +75,9 @@ def _moved(module: Module) -> dict[int, Module]:
     for container in module.modules():
         if isinstance(container, Sequential):
             listed = [id(child) for child in container.children()]
-            run = [each for pair in steps(container.children()) for each in pair if each is not None]
+            run = [
+                each for pair in steps(container.children()) for each in pair if each is not None
+            ]
             for place, each in enumerate(run):
                 if listed[place] != id(each) and type(each) in ACTIVATIONS:
                     found[id(each)] = run[place - 1]

@@ -15,7 +15,7 @@ from convolite._args import excerpt, integer, items, number
 from convolite.optim.one_cycle import OneCycleLR
 from convolite.optim.optimizer import Optimizer
 from convolite.optim.plateau import ReduceLROnPlateau
-from convolite.optim.schedule import LRScheduler, check_entries
+from convolite.optim.schedule import LRScheduler, check_entries, load_together
 
 __all__ = [
     "CosineAnnealingLR",
@@ -242,6 +242,5 @@ class SequentialLR(LRScheduler):
                 f"SequentialLR.load_state_dict: the state has {len(inner)} schedulers, "
                 f"but there are {len(self._schedulers)}"
             )
+        load_together(zip(self._schedulers, inner, strict=True))
         super().load_state_dict({**state_dict, "_schedulers": self._schedulers})
-        for scheduler, state in zip(self._schedulers, inner, strict=True):
-            scheduler.load_state_dict(state)

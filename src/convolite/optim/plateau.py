@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from convolite._args import choice, excerpt, integer, number
 from convolite.optim.optimizer import Optimizer
@@ -30,6 +30,9 @@ class ReduceLROnPlateau:
     eps : float
         Reductions by less than this are left out.
     """
+
+    _by_group: ClassVar[tuple[str, ...]] = ("min_lrs", "_last_lr")
+    _none_at_first: ClassVar[tuple[str, ...]] = ("best",)
 
     def __init__(
         self,

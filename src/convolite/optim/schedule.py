@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from typing import Any, ClassVar
+
+import numpy as np
 
 from convolite._args import excerpt, integer, kind
+from convolite._rules import is_number
 from convolite.optim.optimizer import Optimizer
 
 
@@ -28,6 +32,8 @@ class LRScheduler:
     """
 
     every_batch = False
+    _by_group: ClassVar[tuple[str, ...]] = ("base_lrs", "_last_lr")  # one number for each group
+    _none_at_first: ClassVar[tuple[str, ...]] = ()  # numbers from some step on
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
         name = type(self).__name__
@@ -109,30 +115,38 @@ def check_entries(schedule: Any, state_dict: Any) -> None:
             f"got {', '.join(sorted(map(str, state_dict)))}"
         )
     for key, value in own.items():
-        if not _is_alike(key, state_dict[key], value):
+        if not _is_alike(schedule, key, state_dict[key], value):
             raise ValueError(
                 f"{where}: {key} must be like {excerpt(value)}, got {excerpt(state_dict[key])}"
             )
 
 
-def _is_alike(key: str, saved: Any, value: Any) -> bool:
-    """Whether a saved value is of the kind of the present one; None was nothing yet."""
-    if key == "best":  # of a plateau: nothing, before the first step
-        return saved is None or type(saved) in (int, float)
+def load_together(pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Load the state of each part; if one refuses, those before it get their former one back."""
+    former = []
+    try:
+        for part, state in pairs:
+            before = deepcopy(part.state_dict())
+            part.load_state_dict(state)
+            former.append((part, before))
+    except BaseException:
+        for part, before in former:
+            part.load_state_dict(before)
+        raise
+
+
+def _is_alike(schedule: Any, key: str, saved: Any, value: Any) -> bool:
+    """Whether a saved value is of the kind of the present one."""
+    if key in schedule._none_at_first:
+        return saved is None or is_number(saved)
     if isinstance(value, (list, tuple)):
-        same_length = len(saved) == len(value) if _is_list(saved) and key in _BY_GROUP else True
-        return _is_list(saved) and same_length and (not _are_numbers(value) or _are_numbers(saved))
-    if type(value) is float:
-        return type(saved) in (int, float)
+        if not _is_list(saved) or (key in schedule._by_group and len(saved) != len(value)):
+            return False
+        return not all(map(is_number, value)) or all(map(is_number, saved))
+    if isinstance(value, (float, np.floating)):
+        return is_number(saved)
     return type(saved) is type(value) if isinstance(value, (bool, int, str)) else True
 
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, (list, tuple))
-
-
-def _are_numbers(values: Sequence[Any]) -> bool:
-    return all(type(item) in (int, float) for item in values)
-
-
-_BY_GROUP = ("base_lrs", "_last_lr", "min_lrs")  # one number for each parameter group

@@ -48,7 +48,10 @@ class Callback:
         """After the last epoch, also when an error or Ctrl-C ended the training."""
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what a checkpoint must hold for this callback: values that JSON can hold."""
+        """Return what a checkpoint must hold for this callback: values that JSON can hold.
+
+        Asked at any time, also before the training.
+        """
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -186,6 +189,9 @@ class EarlyStopping(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` returned."""
+        missing = sorted({"best", "waited"} - set(state))
+        if missing:
+            raise ValueError(f"EarlyStopping: the state lacks {', '.join(missing)}")
         best = _args.number("EarlyStopping", "best", state["best"])
         self.waited = _args.at_least(0, "EarlyStopping", "waited", state["waited"])
         self.best = best

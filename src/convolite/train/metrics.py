@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -72,8 +72,19 @@ class RunningMeans:
         """Return everything, as JSON can hold it without loss."""
         return {"count": self.count, "seconds": self.seconds, "sums": dict(self._sums)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        self.count = state["count"]
-        self.seconds = state["seconds"]
-        self._sums = dict(state["sums"])
+    @classmethod
+    def of(cls, state: dict[str, Any], names: Sequence[str]) -> RunningMeans:
+        """Return what goes on with some of the names from what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            If the state lacks one of them in the middle of an epoch.
+        """
+        missing = [name for name in names if name not in state["sums"]]
+        if missing and state["count"] > 0:
+            raise ValueError(f"running: sums lack {', '.join(missing)}")
+        means = cls()
+        means.count, means.seconds = state["count"], state["seconds"]
+        means._sums = {name: state["sums"][name] for name in names if means.count > 0}
+        return means

@@ -10,9 +10,9 @@ from typing import Any
 
 from convolite import random
 from convolite._args import excerpt
+from convolite._rules import is_count, is_number
 from convolite.errors import FormatError
 
-_LARGEST_COUNT = 2**63 - 1
 _POSITION = {"seed", "epoch", "batch"}
 
 
@@ -32,20 +32,12 @@ def check_state(name: str, state: dict[str, Any]) -> None:
             )
 
 
-def _is_count(value: Any) -> bool:
-    return type(value) is int and 0 <= value <= _LARGEST_COUNT
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
-
-
 def _is_position(value: Any) -> bool:
     return value is None or (
         isinstance(value, dict)
         and set(value) == _POSITION
-        and _is_count(value["epoch"])
-        and _is_count(value["batch"])
+        and is_count(value["epoch"])
+        and is_count(value["batch"])
         and type(value["seed"]) is int  # of any size
         and value["seed"] >= 0
     )
@@ -54,20 +46,21 @@ def _is_position(value: Any) -> bool:
 def _is_running(value: Any) -> bool:
     return (
         isinstance(value, dict)
-        and _is_count(value.get("count"))
-        and _is_number(value.get("seconds"))
+        and is_count(value.get("count"))
+        and is_number(value.get("seconds"))
         and isinstance(value.get("sums"), dict)
-        and all(_is_number(total) for total in value["sums"].values())
+        and all(is_number(total) for total in value["sums"].values())
+        and (value["count"] > 0 or not value["sums"])
     )
 
 
 def _are_counts(value: Any) -> bool:
-    return isinstance(value, list) and all(_is_count(each) for each in value)
+    return isinstance(value, list) and all(is_count(each) for each in value)
 
 
 def _are_measurements(value: Any) -> bool:
     return isinstance(value, dict) and all(
-        isinstance(numbers, list) and all(_is_number(number) for number in numbers)
+        isinstance(numbers, list) and all(is_number(number) for number in numbers)
         for numbers in value.values()
     )
 
@@ -93,9 +86,9 @@ def _is_optimizer(value: Any) -> bool:
 
 
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "epoch": ("a count", _is_count),
-    "batch": ("a count", _is_count),
-    "step": ("a count", _is_count),
+    "epoch": ("a count", is_count),
+    "batch": ("a count", is_count),
+    "step": ("a count", is_count),
     "stop_training": ("true or false", lambda value: isinstance(value, bool)),
     "loader": ("null, or the counts seed, epoch and batch", _is_position),
     "running": ("the numbers count, seconds and sums", _is_running),

@@ -20,6 +20,7 @@ from convolite.data import DataLoader
 from convolite.errors import FormatError
 from convolite.functional import cross_entropy, softmax
 from convolite.optim.lr_scheduler import ReduceLROnPlateau
+from convolite.optim.schedule import load_together
 from convolite.tensor import Tensor
 from convolite.train.callbacks import Callback
 from convolite.train.checkpoint import SavedState, read_checkpoint, write_checkpoint
@@ -256,16 +257,21 @@ class Trainer:
         FormatError
             If it is damaged, or does not fit the optimizer, the scheduler or a callback.
         ValueError
-            If it does not fit the model.
+            If it does not fit the model. After any of these nothing has been changed.
         """
         trainer = cls(model, optimizer, loss, metrics, callbacks, scheduler)
         folder = _args.path("Trainer.resume", "path", path)
         saved = read_checkpoint(folder)
+        former = {name: array.copy() for name, array in trainer.model.state_dict().items()}
         trainer.model.load_state_dict(saved.weights)
         try:
             trainer._restore(saved)
-        except (AttributeError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise FormatError(f"{saved.name}: does not fit the training ({error})") from None
+        except BaseException as error:
+            trainer.model.load_state_dict(former)
+            if isinstance(error, (TypeError, ValueError)):
+                message = f"{saved.name}: does not fit the training ({error})"
+                raise FormatError(message) from error
+            raise
         return trainer
 
     @property
@@ -386,17 +392,17 @@ class Trainer:
 
     def _restore(self, saved: SavedState) -> None:
         state = saved.state
-        self.optimizer.load_state_dict(saved.optimizer)
+        running = RunningMeans.of(state["running"], ["loss", *self.metrics])
+        named = zip(self.callbacks, state["callbacks"], strict=False)
+        pairs = [(each, value) for each, (name, value) in named if type(each).__name__ == name]
         if self.scheduler is not None and state["scheduler"] is not None:
-            self.scheduler.load_state_dict(state["scheduler"])
-        for callback, (name, callback_state) in zip(
-            self.callbacks, state["callbacks"], strict=False
-        ):
-            if type(callback).__name__ == name:
-                callback.load_state_dict(callback_state)
+            pairs.append((self.scheduler, state["scheduler"]))
+        # The optimizer comes last, since loading a former state leaves options in its groups that
+        # the later one has added.
+        load_together([*pairs, (self.optimizer, saved.optimizer)])
         self.history = History(state["epochs"], state["history"])
         self.epoch, self.batch, self.step = state["epoch"], state["batch"], state["step"]
         self.stop_training = state["stop_training"]
-        self._running.load_state_dict(state["running"])
+        self._running = running
         if state["loader"] is not None:
             self._resumed = {"loader": state["loader"], "random": state["random"]}
