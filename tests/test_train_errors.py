@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+import convolite
 from convolite import nn, optim
 from convolite.data import ArrayDataset
+from convolite.functional import cross_entropy, mse_loss
 from convolite.optim.lr_scheduler import StepLR
 from convolite.train import ProgressBar, Trainer
+from convolite.train.metrics import accuracy
 from test_train import assert_same_weights, blobs, small_model, trainer_for, weights_of
 
 pytestmark = pytest.mark.smoke
@@ -63,7 +66,16 @@ def test_a_schedule_of_ones_own_needs_no_base_class():
     ("labels", "text"),
     [
         (np.array([0.0, 1.0, np.nan, 2.0]), "Trainer.fit: train_data has label nan at position 2"),
-        (np.array([0.0, 1.0, 2.0, 2.0]), "cross_entropy: target must be integers"),
+        (
+            np.array([0.0, 1.0, 2.0, 2.0]),
+            r"Trainer.fit: train_data must have classes as labels, integers of shape \(4,\), or "
+            r"probabilities, floats of shape \(4, 3\), got float64 of shape \(4,\); if they are "
+            r"classes, use labels.astype\(np.int64\)$",
+        ),
+        (
+            np.zeros((4, 1), np.int64),
+            r"Trainer.fit: train_data must have classes as labels, .* got int64 of shape \(4, 1\)$",
+        ),
     ],
 )
 def test_labels_that_are_no_classes_are_refused_before_any_work(labels, text):
@@ -73,3 +85,61 @@ def test_labels_that_are_no_classes_are_refused_before_any_work(labels, text):
     with pytest.raises(ValueError, match=f"^{text}"):
         trainer_for(model).fit(ArrayDataset(images, labels), verbose=False)
     assert_same_weights(weights_of(model), before)
+
+
+def test_probabilities_as_labels_are_trained_and_measured():
+    dataset = blobs(40)
+    probabilities = np.eye(3, dtype=np.float32)[dataset.labels] * 0.9 + 0.1 / 3
+    data = ArrayDataset(dataset.images, probabilities)
+    trainer = trainer_for(small_model())
+    history = trainer.fit(data, data, epochs=4, batch_size=10, verbose=False)
+    assert history["val_accuracy"][-1] == trainer.evaluate(dataset)["accuracy"] == 1.0
+
+
+def absolute_error(output, labels):
+    return np.abs(output - labels).mean()
+
+
+@pytest.mark.parametrize("place", ["train_data", "validation_data"])
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"metrics": (absolute_error,)}, "metric absolute_error cannot be computed for {place}"),
+        ({"loss": mse_loss}, "loss cannot be computed for {place}, tried on 5 samples: mse_loss: "),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_before_any_work(place, options, text):
+    model = small_model()
+    before = weights_of(model)
+    good = ArrayDataset(blobs(5).images, np.zeros((5, 3)))
+    bad = ArrayDataset(blobs(5).images, np.zeros(5, np.int64))
+    data = (bad, good) if place == "train_data" else (good, bad)
+    with pytest.raises(ValueError, match=f"^Trainer.fit: {text.format(place=place)}"):
+        trainer_for(model, **options).fit(*data, verbose=False)
+    assert_same_weights(weights_of(model), before)
+
+
+@pytest.mark.parametrize("loss", [lambda output, labels: 1.0, lambda output, labels: output])
+def test_a_loss_is_a_tensor_of_one_element(loss):
+    with pytest.raises(ValueError, match=r"^Trainer.fit: loss .* a Tensor with one element, got"):
+        trainer_for(small_model(), loss=loss).fit(blobs(5), verbose=False)
+
+
+def test_trying_loss_and_metrics_leaves_the_random_numbers_alone():
+    seen = []
+
+    def noisy(output, labels):
+        seen.append(convolite.random.generator().random())
+        return cross_entropy(output, labels)
+
+    trainer = trainer_for(small_model(), loss=noisy)
+    trainer.fit(ArrayDataset(blobs(5).images, blobs(5).labels), verbose=False)
+    assert len(seen) == 2
+    assert seen[0] == seen[1]
+
+
+def test_accuracy_refuses_what_has_no_classes():
+    with pytest.raises(ValueError, match=r"accuracy: output must be \(N, classes, ...\) and .*"):
+        accuracy(np.zeros((4, 3)), np.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"accuracy: output must be .* output.shape = \(4,\)"):
+        accuracy(np.zeros(4), np.zeros(4))

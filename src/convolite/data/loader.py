@@ -90,10 +90,10 @@ class DataLoader:
         self._next = (epoch + 1, 0)
         return self._batches(epoch, start)
 
-    def first_sample(self) -> Batch:
-        """Return a batch of the first sample alone; the position of the loader stays."""
+    def first_samples(self, count: int) -> Batch:
+        """Return a batch of the first samples, or of all; the position of the loader stays."""
         make_batch = BatchMaker(self.dataset, self.transform, self.seed)
-        return make_batch(0, np.zeros(1, dtype=np.int64))
+        return make_batch(0, np.arange(min(count, len(self.dataset)), dtype=np.int64))
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration be this epoch, from its first batch."""

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from convolite import random
+from convolite._args import excerpt
 from convolite.autograd import no_grad
 from convolite.data import ArrayDataset, DataLoader, Subset
 from convolite.data.dataset import as_dataset
 from convolite.functional import cross_entropy
 from convolite.tensor import Tensor
+from convolite.train.metrics import Metric
 from convolite.train.modes import EvaluationMode
 
 Array = npt.NDArray[Any]
 
 _IGNORED_LABEL = -100  # cross_entropy's default ignore_index
+_TRIED = 8  # samples, with which loss and metrics are tried before any work
 
 
 def as_loader(
@@ -50,42 +55,89 @@ def match_dtype(model: Any, images: Array) -> Array:
     return images if parameter is None else images.astype(parameter.dtype, copy=False)
 
 
-def check_fits(op: str, name: str, model: Any, loader: DataLoader, classes: bool) -> None:
-    """Run one sample through the model, and compare all labels with the outputs it has.
+def check_fits(
+    op: str,
+    name: str,
+    model: Any,
+    loader: DataLoader,
+    loss: Callable[..., Any],
+    metrics: Mapping[str, Metric],
+) -> None:
+    """Try a few samples with model, loss and metrics, and compare all labels with the outputs.
 
-    Nothing changes: the model is in evaluation mode meanwhile, and the loader's position stays.
-
-    Parameters
-    ----------
-    classes : bool
-        Whether labels are class numbers.
+    Nothing changes: the model is in evaluation mode meanwhile, and the loader's position and the
+    global random generator stay.
 
     Raises
     ------
     ValueError, TypeError
-        From the layer that the image does not fit, or for a label that is not a class.
+        From the layer that the images do not fit, for a label that is not a class, and for a loss
+        or a metric that cannot compare the outputs with the labels.
     """
     if len(loader) == 0:
         raise ValueError(
             f"{op}: {name} gives no batch, drop_last leaves out its {len(loader.dataset)} samples "
             f"(batch_size = {loader.batch_size})"
         )
-    images, first_label = loader.first_sample()
+    images, labels = loader.first_samples(min(loader.batch_size, _TRIED))
+    state = random.get_state()
     with no_grad(), EvaluationMode(model):
         output = model(Tensor(match_dtype(model, images)))
-    if not classes:
-        return
-    labels = _all_labels(loader.dataset)
-    if labels is not None and labels.dtype == np.int64 and output.ndim > 1:
-        _check_labels(op, name, labels, output.shape[1])
-    if labels is not None and not np.isfinite(labels).all():
+        if loss is cross_entropy and output.ndim > 1:
+            _check_targets(op, name, loader.dataset, labels, output.shape)
+        _try(op, name, "loss", lambda *pair: _require_number(loss(*pair)), output, labels)
+    for metric_name, metric in metrics.items():
+        _try(op, name, f"metric {metric_name}", metric, output.numpy(), labels)
+    random.set_state(state)
+
+
+def _try(
+    op: str, name: str, part: str, measure: Callable[..., Any], output: Any, labels: Array
+) -> None:
+    try:
+        float(measure(output, labels))
+    except (ValueError, TypeError, IndexError) as error:
+        raise ValueError(
+            f"{op}: {part} cannot be computed for {name}, tried on {len(labels)} samples: {error}"
+        ) from error
+
+
+def _require_number(loss: Any) -> Any:
+    if not isinstance(loss, Tensor) or loss.size != 1:
+        raise TypeError(f"loss must return a Tensor with one element, got {excerpt(loss)}")
+    return loss
+
+
+def _check_targets(
+    op: str, name: str, dataset: Any, first: Array, output_shape: tuple[int, ...]
+) -> None:
+    """Compare the labels, all where they can be had at once, with what cross-entropy takes."""
+    labels = _all_labels(dataset)
+    labels = first if labels is None else labels
+    count = len(labels)
+    classes, probabilities = (count, *output_shape[2:]), (count, *output_shape[1:])
+    if labels.dtype.kind == "f":
+        _check_finite(op, name, labels)
+    if labels.shape != (probabilities if labels.dtype.kind == "f" else classes):
+        hint = ""
+        if labels.dtype.kind == "f" and labels.shape == classes:
+            hint = "; if they are classes, use labels.astype(np.int64)"
+        raise ValueError(
+            f"{op}: {name} must have classes as labels, integers of shape {classes}, or "
+            f"probabilities, floats of shape {probabilities}, got {labels.dtype} of shape "
+            f"{labels.shape}{hint}"
+        )
+    if labels.dtype.kind != "f":
+        _check_labels(op, name, labels, output_shape[1])
+
+
+def _check_finite(op: str, name: str, labels: Array) -> None:
+    if not np.isfinite(labels).all():
         position = int(np.flatnonzero(~np.isfinite(labels))[0])
         raise ValueError(
             f"{op}: {name} has label {labels.ravel()[position]} at position {position}, but "
             f"labels must be classes or finite probabilities (labels.shape = {labels.shape})"
         )
-    with no_grad():
-        cross_entropy(output, first_label)
 
 
 def _check_labels(op: str, name: str, labels: Array, classes: int) -> None:

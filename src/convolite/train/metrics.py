@@ -15,8 +15,23 @@ Metric = Callable[[Array, Array], float]
 
 
 def accuracy(output: Array, labels: Array) -> float:
-    """Share of the samples whose largest output, over axis 1, is at their label."""
-    return float(np.mean(output.argmax(axis=1) == labels))
+    """Share of the samples whose largest output, over axis 1, is at their label.
+
+    Labels of the outputs' shape are probabilities of the classes; the likeliest is the label.
+
+    Raises
+    ------
+    ValueError
+        If the labels have neither shape.
+    """
+    chosen = output.argmax(axis=1) if output.ndim > 1 else output
+    classes = labels.argmax(axis=1) if labels.shape == output.shape and labels.ndim > 1 else labels
+    if output.ndim < 2 or classes.shape != chosen.shape:
+        raise ValueError(
+            "accuracy: output must be (N, classes, ...) and labels (N, ...) or of its shape, "
+            f"got output.shape = {output.shape}, labels.shape = {labels.shape}"
+        )
+    return float(np.mean(chosen == classes))
 
 
 _BY_NAME: dict[str, Metric] = {"accuracy": accuracy}

@@ -49,7 +49,7 @@ class Trainer:
         From outputs and labels to the mean loss of the batch. Default: cross-entropy of logits.
     metrics : sequence of str or callable
         ``"accuracy"``, or functions from two ndarrays, outputs and labels, to a number: the mean
-        over the batch.
+        over the batch. Like the loss they are tried on a few samples before any work.
     callbacks : sequence of Callback
     scheduler : LRScheduler, optional
         Stepped after each batch if its class says ``every_batch = True``, as `OneCycleLR` does,
@@ -132,8 +132,8 @@ class Trainer:
         Raises
         ------
         TypeError, ValueError
-            Before any work, for data that the model cannot take, labels outside its classes and
-            numbers out of range.
+            Before any work, for data that the model, the loss or a metric cannot take, labels
+            outside its classes and numbers out of range.
         KeyboardInterrupt
             After Ctrl-C, at the end of the current batch and after the callbacks' `on_interrupt`.
         """
@@ -285,8 +285,7 @@ class Trainer:
         return self._running.count
 
     def _check(self, name: str, loader: DataLoader, method: str = "fit") -> None:
-        classes = self.loss is cross_entropy
-        check_fits(f"Trainer.{method}", name, self.model, loader, classes)
+        check_fits(f"Trainer.{method}", name, self.model, loader, self.loss, self.metrics)
 
     def _begin(self, loader: DataLoader, initial_epoch: int) -> None:
         """Put the position where the training starts, or where it was saved."""
