@@ -144,10 +144,10 @@ def number(op: str, argument: str, value: Any) -> float:
 
 def not_negative(op: str, argument: str, value: Any) -> float:
     """Return `value` as a float, if it is a finite number of 0 or more."""
-    amount = number(op, argument, value)
-    if not amount >= 0.0:
+    amount = finite(op, argument, value)
+    if amount < 0.0:
         raise ValueError(f"{op}: {argument} must not be negative, got {value}")
-    return finite(op, argument, amount)
+    return amount
 
 
 def finite(op: str, argument: str, value: Any) -> float:
@@ -156,6 +156,13 @@ def finite(op: str, argument: str, value: Any) -> float:
     if not isfinite(amount):
         raise ValueError(f"{op}: {argument} must be finite, got {amount}")
     return amount
+
+
+def flag(op: str, argument: str, value: Any) -> bool:
+    """Return `value` as a bool, if it is one, or 0 or 1."""
+    if isinstance(value, (bool, np.bool_)) or (type(value) is int and value in (0, 1)):
+        return bool(value)
+    raise TypeError(f"{op}: {argument} must be True or False, got {excerpt(value)}")
 
 
 def at_least(smallest: int, op: str, argument: str, value: Any) -> int:

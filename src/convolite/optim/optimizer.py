@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, ClassVar
 
-from convolite._args import excerpt, items, number
+from convolite._args import excerpt, items, not_negative
 from convolite.autograd import Array
 from convolite.optim.saved import check_saved, restored
 from convolite.tensor import Tensor
@@ -121,7 +121,7 @@ class Optimizer:
             self._check_options(dict(saved))
         self.state = {
             parameters[int(position)]: {
-                key: restored(value, parameters[int(position)].dtype)
+                key: restored(key, value, parameters[int(position)])
                 for key, value in values.items()
             }
             for position, values in state_dict["state"].items()
@@ -142,11 +142,7 @@ class Optimizer:
         """Raise for options that the rule cannot work with."""
         for key in ("lr", "weight_decay", "eps"):
             if key in options:
-                self._check_not_negative(key, options[key])
-
-    def _check_not_negative(self, key: str, value: Any) -> None:
-        if not number(self._name(), key, value) >= 0.0:
-            raise ValueError(f"{self._name()}: {key} must not be negative, got {value}")
+                not_negative(self._name(), key, options[key])
 
     def _check_parameter(self, position: int, parameter: Any) -> None:
         name = self._name()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from convolite._args import flag, not_negative
 from convolite.autograd import Array
 from convolite.optim.optimizer import Group, Optimizer, State
 
@@ -39,6 +40,8 @@ class RMSprop(Optimizer):
         For options and parameters that cannot be used.
     """
 
+    _remembered = frozenset(["square_avg"])
+
     def __init__(
         self,
         params: Iterable[Any],
@@ -63,8 +66,9 @@ class RMSprop(Optimizer):
 
     def _check_options(self, options: Group) -> None:
         super()._check_options(options)
-        self._check_not_negative("alpha", options["alpha"])
-        self._check_not_negative("momentum", options["momentum"])
+        not_negative("RMSprop", "alpha", options["alpha"])
+        not_negative("RMSprop", "momentum", options["momentum"])
+        flag("RMSprop", "centered", options["centered"])
 
     def _update(self, group: Group) -> None:
         for parameters, arrays, gradients in self._batches(group, bool):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from convolite._args import excerpt
+from convolite._rules import is_number
+from convolite.interop import numpys_array
 from convolite.tensor import Tensor
 
 
@@ -18,7 +20,10 @@ def check_saved(
     state_dict: Mapping[str, Any],
     remembered: frozenset[str],
 ) -> None:
-    """Raise ValueError unless `state_dict` was made by an optimizer of the same structure."""
+    """Raise unless `state_dict` was made by an optimizer of the same structure.
+
+    A rule that says what it remembers of a parameter remembers arrays of its shape, and ``step``.
+    """
     where = f"{name}.load_state_dict"
     if not isinstance(state_dict, Mapping) or not {"state", "param_groups"} <= set(state_dict):
         raise ValueError(f'{where}: state_dict must have "state" and "param_groups"')
@@ -68,7 +73,7 @@ def _check_values(
     parameters: Sequence[Tensor],
     remembered: frozenset[str],
 ) -> None:
-    if not str(position).isdigit() or int(position) >= len(parameters):
+    if not str(position).isdecimal() or int(position) >= len(parameters):
         raise ValueError(
             f"{where}: the state speaks of parameter {position!r}, but there are {len(parameters)}"
         )
@@ -81,30 +86,32 @@ def _check_values(
     if values and missing:
         raise ValueError(f"{where}: the state of parameter {position} lacks {missing[0]!r}")
     for key, value in values.items():
-        if value is not None and np.asarray(value).dtype.kind not in "fiub":
+        if key == "step":
+            if not _is_step(value):
+                raise ValueError(
+                    f"{where}: step of parameter {position} must be a count from 1, "
+                    f"got {excerpt(value)}"
+                )
+            continue
+        array = numpys_array(value, where, f"{key} of parameter {position}")
+        if array.shape != expected and (remembered or array.ndim):
             raise ValueError(
-                f"{where}: {key} of parameter {position} must be numbers, got {excerpt(value)}"
-            )
-        if key == "step" and not (np.size(value) == 1 and 1 <= _number(value) < 2**63):
-            raise ValueError(
-                f"{where}: step of parameter {position} must be a count from 1, "
-                f"got {excerpt(value)}"
-            )
-        if np.ndim(value) and np.shape(value) != expected:
-            raise ValueError(
-                f"{where}: {key} of parameter {position} has shape {np.shape(value)}, "
+                f"{where}: {key} of parameter {position} has shape {array.shape}, "
                 f"but the parameter has {expected}"
             )
 
 
-def _number(value: Any) -> float:
-    return float("nan") if value is None else float(np.asarray(value).item())
+def _is_step(value: Any) -> bool:
+    count = (
+        value.item() if isinstance(value, (np.ndarray, np.generic)) and value.size == 1 else value
+    )
+    return is_number(count) and bool(1 <= count < 2**63 and count % 1 == 0)
 
 
-def restored(value: Any, dtype: np.dtype[Any]) -> Any:
-    """Return a saved value for use: arrays as copies in a parameter's dtype."""
-    if isinstance(value, (bool, int, float, str)) or value is None:
+def restored(key: str, value: Any, parameter: Tensor) -> Any:
+    """Return a checked value for use: a step as an int, arrays as copies in a parameter's dtype."""
+    if key == "step":
+        return int(value)
+    if np.ndim(value) == 0 and parameter.ndim:  # of a rule that says not what it remembers
         return value
-    if np.ndim(value) == 0:
-        return np.asarray(value).item()
-    return np.array(value, dtype=dtype, order="C")
+    return np.array(numpys_array(value, "load_state_dict", key), parameter.dtype, order="C")

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from convolite import _core
+from convolite._args import finite, flag, not_negative
 from convolite.optim.optimizer import Group, Optimizer
 
 
@@ -57,7 +58,9 @@ class SGD(Optimizer):
 
     def _check_options(self, options: Group) -> None:
         super()._check_options(options)
-        self._check_not_negative("momentum", options["momentum"])
+        not_negative("SGD", "momentum", options["momentum"])
+        finite("SGD", "dampening", options["dampening"])
+        flag("SGD", "nesterov", options["nesterov"])
         if options["nesterov"] and (not options["momentum"] or options["dampening"]):
             raise ValueError(
                 "SGD: nesterov needs momentum and no dampening "
@@ -81,5 +84,5 @@ class SGD(Optimizer):
                 group["momentum"],
                 group["dampening"],
                 group["weight_decay"],
-                group["nesterov"],
+                bool(group["nesterov"]),
             )
