@@ -29,10 +29,10 @@ using namespace winograd;
 namespace {
 
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
-constexpr Index kScratchBytes = 288 << 10;      // transformed tiles and products of a task, in L2
-constexpr Index kWeightBytes = Index{2} << 20;  // larger transformed weights: channel by channel
+constexpr Index kScratchBytes = 400 << 10;      // transformed tiles and products of a task, in L2
+constexpr Index kWeightBytes = Index{4} << 20;  // larger transformed weights: channel by channel
 constexpr Index kChunkBytes = Index{8} << 20;   // transformed tiles of a chunk
-constexpr Index kBlockColumns = 32;             // result channels multiplied at once
+constexpr Index kBlockColumns = 64;             // result channels multiplied at once
 constexpr Index kFewestTiles = 12, kMostTiles = 48;  // of a task
 constexpr Index kWantedTasks = 16;
 constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(float));
