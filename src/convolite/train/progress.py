@@ -1,7 +1,8 @@
-"""ProgressBar: a tqdm bar on a terminal, one line per epoch anywhere else."""
+"""ProgressBar: one line per epoch, and on a terminal a tqdm bar until it is there."""
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -11,6 +12,9 @@ from convolite.train.callbacks import Callback
 if TYPE_CHECKING:
     from convolite.train.trainer import Trainer
 
+# The bar itself takes the columns that are left; on narrow terminals the end is cut.
+_FORMAT = "{desc}: {percentage:3.0f}%|{bar}| {rate_noinv_fmt}{postfix}  {remaining} left"
+
 
 class ProgressBar(Callback):
     """Shows seconds, images per second, loss and metrics.
@@ -18,8 +22,8 @@ class ProgressBar(Callback):
     Parameters
     ----------
     file : text stream, optional
-        Default: standard output, looked up when the training begins. On a terminal a bar moves;
-        in a file or a pipe each epoch leaves one line and nothing else.
+        Default: standard output, looked up when the training begins. Each epoch leaves one line.
+        On a terminal whose size is known a bar moves meanwhile.
 
     Raises
     ------
@@ -42,7 +46,7 @@ class ProgressBar(Callback):
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
         """Draw an empty bar, or one that is filled as far as a resumed epoch had come."""
-        if not self._stream.isatty():
+        if not (self._stream.isatty() and _columns(self._stream)):
             return
         from tqdm import tqdm
 
@@ -52,6 +56,7 @@ class ProgressBar(Callback):
             initial=trainer.samples_seen,
             unit=" images",
             unit_scale=True,
+            bar_format=_FORMAT,
             file=self._stream,
             dynamic_ncols=True,
         )
@@ -63,11 +68,8 @@ class ProgressBar(Callback):
             self._bar.update(trainer.samples_seen - self._bar.n)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
-        """Leave the finished bar, or write the epoch's line."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(_measured(logs))
-            self._close()
-            return
+        """Write the epoch's line, in the place of the bar."""
+        self._close(leave=False)
         seconds = logs["seconds"]
         rate = trainer.samples_per_epoch / seconds if seconds > 0 else float("inf")
         self._stream.write(
@@ -77,12 +79,21 @@ class ProgressBar(Callback):
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """Leave the bar where it stopped."""
-        self._close()
+        self._close(leave=True)
 
-    def _close(self) -> None:
+    def _close(self, leave: bool) -> None:
         if self._bar is not None:
+            self._bar.leave = leave
             self._bar.close()
             self._bar = None
+
+
+def _columns(stream: TextIO) -> int:
+    """The width of a terminal, 0 if it cannot be known."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (AttributeError, OSError, ValueError):
+        return 0
 
 
 def _title(trainer: Trainer, epoch: int) -> str:
