@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 
 import numpy as np
 import pytest
@@ -314,4 +315,41 @@ FILTERS = np.zeros((8, 3, 3, 3), np.float32)
 )
 def test_wrong_calls_say_what_is_wrong(call, error, text):
     with pytest.raises(error, match=text):
+        call()
+
+
+def floats(*shape):
+    return np.zeros(shape, np.float32)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda: convolite.conv2d(floats(2, 9, 9, 3), floats(3, 3, 4, 8), layout="NHWC"),
+            "conv2d: input has 3 channels but filters expect 4 "
+            "(filters.shape = (3, 3, 4, 8), groups = 1)",
+        ),
+        (
+            lambda: convolite.conv2d(floats(2, 9, 9, 3), floats(11, 3, 3, 8), layout="NHWC"),
+            "(input.shape = (2, 9, 9, 3), padding = ((0, 0), (0, 0)))",
+        ),
+        (
+            lambda: convolite.conv2d(floats(3, 9, 9), floats(8, 3, 11, 3)),
+            "(input.shape = (3, 9, 9), padding = ((0, 0), (0, 0)))",
+        ),
+        (
+            lambda: convolite.max_pooling(floats(8, 8, 3), 9, layout="NHWC"),
+            "max_pooling: window does not fit, pool_size 9x9 spans 9x9 but the padded input is "
+            "8x8 (input.shape = (8, 8, 3), padding = (0, 0))",
+        ),
+        (
+            lambda: convolite.max_pooling(floats(1, 1, 8, 8), 3, padding=2),
+            "max_pooling: padding must be at most half the pool_size "
+            "(pool_size = (3, 3), padding = (2, 2))",
+        ),
+    ],
+)
+def test_errors_speak_of_what_was_given(call, text):
+    with pytest.raises(ValueError, match=re.escape(text) + "$"):
         call()

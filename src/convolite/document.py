@@ -66,11 +66,16 @@ def conv2d(
     if kernels.ndim != 4:
         raise ValueError(f"conv2d: filters must have 4 axes, got filters.shape = {kernels.shape}")
     _check_images("conv2d", images, layout)
-    if layout == "NHWC":
-        kernels = kernels.permute(3, 2, 0, 1)
-    output = functional.conv2d(
-        _to_nchw(images, layout), kernels, offsets, stride, padding, dilation, groups
-    )
+    moved = _to_nchw(images, layout)
+    filters_first = kernels.permute(3, 2, 0, 1) if layout == "NHWC" else kernels
+    try:
+        output = functional.conv2d(moved, filters_first, offsets, stride, padding, dilation, groups)
+    except ValueError as error:
+        words = {
+            **_shape_words(moved, images),
+            f"filters.shape = {filters_first.shape}": f"filters.shape = {kernels.shape}",
+        }
+        raise ValueError(_retold(error, words)) from None
     return _result(_from_nchw(output, layout), returns_tensor)
 
 
@@ -105,12 +110,22 @@ def max_pooling(
     choice("max_pooling", "layout", layout, _LAYOUTS)
     (images,), returns_tensor = _floats("max_pooling", input=input)
     _check_images("max_pooling", images, layout)
-    output = functional.max_pool2d(
-        _to_nchw(images, layout),
+    moved = _to_nchw(images, layout)
+    window = (
         positive_pair("max_pooling", "pool_size", pool_size),
         positive_pair("max_pooling", "stride", stride),
         pair("max_pooling", "padding", padding),
     )
+    try:
+        output = functional.max_pool2d(moved, *window)
+    except ValueError as error:
+        words = {
+            "max_pool2d": "max_pooling",
+            "kernel_size": "pool_size",
+            "kernel": "pool_size",
+            **_shape_words(moved, images),
+        }
+        raise ValueError(_retold(error, words)) from None
     return _result(_from_nchw(output, layout), returns_tensor)
 
 
@@ -181,6 +196,19 @@ def _check_images(op: str, images: Tensor, layout: str) -> None:
         raise ValueError(
             f"{op}: input must be ({axes}) or ({axes[3:]}), got input.shape = {images.shape}"
         )
+
+
+def _shape_words(moved: Tensor, images: Tensor) -> dict[str, str]:
+    shape = moved.shape if moved.ndim == 4 else (1, *moved.shape)
+    return {f"input.shape = {shape}": f"input.shape = {images.shape}"}
+
+
+def _retold(error: ValueError, words: dict[str, str]) -> str:
+    """What a function below complains about, with the names and shapes that the caller knows."""
+    text = str(error)
+    for theirs, ours in words.items():
+        text = text.replace(theirs, ours)
+    return text
 
 
 def _for_each_channel(op: str, name: str, values: Tensor, channels: int) -> Tensor:
