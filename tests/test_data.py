@@ -116,13 +116,23 @@ def test_subset_of_a_subset_picks_through_both():
         (
             [0.5],
             TypeError,
-            r"Subset: indices must be a sequence of ints, got float64 of shape \(1,\)",
+            r"Subset: indices must be a sequence of ints, got \[0.5\]",
         ),
+        ([[1], [1, 2]], TypeError, r"Subset: indices .* of ints, got \[\[1\], \[1, 2\]\]"),
     ],
 )
 def test_subset_refuses_indices_outside(indices, error, text):
     with pytest.raises(error, match=f"^{text}$"):
         Subset(numbered(5), indices)
+
+
+def test_a_pair_of_arrays_is_cut_like_a_data_set():
+    whole = numbered(5)
+    pair = whole.images, whole.labels
+    assert labels_of(DataLoader(Subset(pair, [4, 2]), 2)) == [4, 2]
+    first, second = random_split(pair, [3, 2], seed=1)
+    assert sorted(labels_of(DataLoader(first)) + labels_of(DataLoader(second))) == [0, 1, 2, 3, 4]
+    assert len(Subset((whole.images[:0], whole.labels[:0]), [])) == 0
 
 
 @pytest.mark.parametrize("lengths", [[7, 3], [0.7, 0.3], [0.65, 0.35]])
@@ -141,6 +151,8 @@ def test_random_split_refuses_lengths_that_do_not_add_up(lengths):
         random_split(numbered(10), lengths)
     with pytest.raises(ValueError, match=r"^random_split: lengths must not be negative, got "):
         random_split(numbered(10), [11, -1])
+    with pytest.raises(ValueError, match=r"must not be negative, got \[-1, 7\]$"):
+        random_split(numbered(10), (length for length in [-1, 7]))
 
 
 @pytest.mark.parametrize("drop_last", [False, True])

@@ -143,7 +143,11 @@ def test_padding_refuses_other_spellings(value, error):
             r"conv2d: stride must be below 2\^31, got 10{30}",
         ),
         (lambda: F.conv2d(IMAGE, FILTERS, dilation=(1, 2**31)), ValueError, "dilation must be be"),
-        (lambda: F.conv2d(IMAGE, FILTERS, padding=-(2**70)), ValueError, "padding must be below"),
+        (
+            lambda: F.conv2d(IMAGE, FILTERS, padding=-(2**70)),
+            ValueError,
+            r"padding must be above -2\^31",
+        ),
         (lambda: F.conv2d(IMAGE, FILTERS, padding=[2**70, 0]), ValueError, "padding must be below"),
         (lambda: F.conv2d(IMAGE, FILTERS, groups=2**70), ValueError, "groups must be below"),
         (lambda: F.conv2d(IMAGE, FILTERS, [1, 2]), TypeError, "bias must be an array or None"),
@@ -156,3 +160,38 @@ def test_padding_refuses_other_spellings(value, error):
 def test_wrong_calls_say_what_is_wrong(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+LONG = [1.5] * 500
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: F.conv2d(IMAGE, FILTERS, stride=LONG),
+        lambda: F.conv2d(IMAGE, FILTERS, padding=LONG),
+        lambda: F.conv2d(IMAGE, FILTERS, padding=(LONG, LONG)),
+        lambda: F.conv2d(IMAGE, FILTERS, groups=LONG),
+        lambda: F.conv2d(IMAGE, FILTERS, activation=LONG),
+        lambda: F.mse_loss(IMAGE, IMAGE, reduction=LONG),
+        lambda: convolite.nn.Linear(2, 2, dtype=LONG),
+        lambda: F.conv2d(IMAGE, FILTERS, groups=10**400),
+    ],
+)
+def test_long_values_are_cut_short(call):
+    with pytest.raises((TypeError, ValueError), match=r"got .{57}\.\.\.$"):
+        call()
+
+
+def test_integers_beyond_64_bits_are_named():
+    with pytest.raises(ValueError, match=r"^tensor: data must fit 64 bits, got \[1180591620717"):
+        convolite.tensor([2**70])
+
+
+def test_an_error_of_an_object_of_ones_own_is_its_own():
+    class Broken:
+        def __array__(self, *_arguments: object, **_options: object) -> np.ndarray:
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match=r"^mine$"):
+        F.relu(Broken())

@@ -10,6 +10,7 @@ from convolite import models, nn
 
 pytestmark = pytest.mark.smoke
 
+FLOATS, DOUBLES = (nn.Parameter(np.ones((2, 2), kind)) for kind in (np.float32, np.float64))
 POOLING = [
     (lambda: nn.MaxPool2d(0), r"MaxPool2d: kernel_size must be positive, got \(0, 0\)"),
     (lambda: nn.MaxPool2d(2, 0), r"MaxPool2d: stride must be positive, got \(0, 0\)"),
@@ -36,6 +37,8 @@ VALUES = [
     (lambda: nn.Conv2d(2**31, 1, 1), "Conv2d: in_channels must be below 2\\^31, got 2147483648"),
     (lambda: nn.Conv2d(2**24, 1, 2), "Conv2d: one filter must be below 2\\^25 \\(weight.shape = "),
     (lambda: nn.Linear(2**31, 2**31), "Linear: in_features must be below 2\\^31, got 2147483648"),
+    (lambda: nn.Linear(2, 2**28), "Linear: out_features must be below 2\\^28, got 268435456"),
+    (lambda: nn.Linear(0, 2), "Linear: in_features must be positive, got 0"),
     (lambda: nn.Linear(2, 2, device=""), "Linear: device must be one of 'cpu', got ''"),
     (lambda: nn.MSELoss(reduction="all"), "MSELoss: reduction must be one of 'none', 'mean', 'su"),
     (lambda: nn.NLLLoss(reduction="x"), "NLLLoss: reduction must be one of 'none', 'mean', 'sum'"),
@@ -46,6 +49,13 @@ VALUES = [
     (lambda: nn.CrossEntropyLoss([[1], [1, 2]]), "CrossEntropyLoss: weight must have rows of one"),
     (lambda: nn.init.uniform_(nn.Parameter(np.ones(2)), 1, 0), "uniform_: b must not be below a"),
     (lambda: nn.init.normal_(nn.Parameter(np.ones(2)), 0, -1), "normal_: std must not be negative"),
+    (lambda: nn.init.uniform_(DOUBLES, -1.7e308, 1.7e308), "uniform_: b must fit float64, got 1.7"),
+    (lambda: nn.init.uniform_(FLOATS, -1e300), "uniform_: a must fit float32, got -1e\\+300"),
+    (lambda: nn.init.normal_(FLOATS, 0, 1e300), "normal_: std must fit float32, got 1e\\+300"),
+    (lambda: nn.init.constant_(FLOATS, 1e300), "constant_: value must fit float32, got 1e\\+300"),
+    (lambda: nn.init.xavier_uniform_(DOUBLES, 1.7e308), "xavier_uniform_: gain must fit float64"),
+    (lambda: nn.init.xavier_normal_(FLOATS, 1e300), "xavier_normal_: gain must fit float32"),
+    (lambda: nn.BatchNorm1d(3, eps=np.nan), "BatchNorm1d: eps must be finite, got nan"),
     (lambda: models.lenet5(0), "lenet5: num_classes must be positive, got 0"),
 ]
 
@@ -79,7 +89,7 @@ TYPES = [
     (lambda: nn.ReLU().add_module("a", 5), "add_module: module must be a Module or None, got 5"),
     (lambda: nn.ReLU().apply(None), "apply: function must be callable, got None"),
     (lambda: nn.ReLU().state_dict(5), "state_dict: prefix must be a string, got 5"),
-    (lambda: nn.init.zeros_(None), "constant_: tensor must be a Tensor, got None"),
+    (lambda: nn.init.zeros_(None), "zeros_: tensor must be a Tensor, got None"),
     (lambda: nn.init.xavier_normal_(5), "xavier_normal_: tensor must be a Tensor, got 5"),
     (lambda: nn.init.calculate_gain("leaky_relu", "a"), "calculate_gain: param must be a number"),
     (lambda: models.sample_cnn("a"), "sample_cnn: num_classes must be an int, got 'a'"),
@@ -101,7 +111,7 @@ def test_other_types_are_refused(call, text):
 @pytest.mark.parametrize(
     ("call", "text"),
     [
-        (lambda: nn.Linear(2**31 - 1, 2**31 - 1), "Linear: weight of shape "),
+        (lambda: nn.Linear(2**28 - 1, 2**28 - 1), "Linear: weight of shape "),
         (lambda: nn.Conv2d(2**10, 2**31 - 1, 64), "Conv2d: weight of shape "),
     ],
 )
@@ -142,3 +152,8 @@ def test_modules_and_functions_refuse_in_the_same_words(options):
     with pytest.raises(ValueError, match=r"^max_pool2d: padding ") as late:
         convolite.functional.max_pool2d(np.ones((1, 1, 9, 9), np.float32), 2, **options)
     assert str(early.value).partition(": ")[2] == str(late.value).partition(": ")[2]
+
+
+def test_initial_values_at_the_ends_of_a_dtype():
+    assert np.isinf(nn.init.constant_(FLOATS, np.inf).numpy()).all()
+    assert nn.init.kaiming_uniform_(DOUBLES, a=1e200).numpy().max() == 0.0

@@ -413,7 +413,12 @@ def one():
             ValueError,
             "parameter 0 must be floats in a writable, contiguous array",
         ),
-        (lambda: optim.clip_grad_norm_(one(), -1), ValueError, "max_norm must not be negative"),
+        (
+            lambda: optim.clip_grad_norm_(one(), -1),
+            ValueError,
+            "max_norm must be 0 or more, got -1",
+        ),
+        (lambda: optim.clip_grad_norm_(one(), np.nan), ValueError, "max_norm must be 0 or more"),
         (lambda: optim.clip_grad_norm_(one(), 1, 0), ValueError, "norm_type must be positive"),
         (lambda: optim.clip_grad_value_(one(), "a"), TypeError, "clip_value must be a number"),
         (lambda: lr_scheduler.StepLR(3, 1), TypeError, "StepLR: optimizer must be an Optimizer"),

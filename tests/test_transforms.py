@@ -180,6 +180,12 @@ def test_extreme_shifts_leave_only_what_comes_from_outside():
             "Normalize: std must be finite, got inf",
         ),
         (lambda: Pad(-1), ValueError, "Pad: padding must not be negative, got -1"),
+        (
+            lambda: RandomCrop(2, "a"),
+            ValueError,
+            "RandomCrop: padding must be given in pixels, got 'a'",
+        ),
+        (lambda: RandomCrop(2, -1), ValueError, "RandomCrop: padding must not be negative, got -1"),
         (lambda: Pad("same"), ValueError, "Pad: padding must be given in pixels, got 'same'"),
         (lambda: RandomCrop(0), ValueError, r"RandomCrop: size must be positive, got \(0, 0\)"),
         (

@@ -10,10 +10,14 @@ import os
 from collections.abc import Iterable, Sequence
 from math import isfinite, prod
 from operator import index as exact_integer
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+
+from convolite._rules import NUMBERS
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Pair = tuple[int, int]
 Quadruple = tuple[int, int, int, int]
@@ -28,7 +32,7 @@ def integer(op: str, argument: str, value: Any) -> int:
             return exact_integer(value)
         except TypeError:
             pass
-    raise TypeError(f"{op}: {argument} must be an int, got {value!r}")
+    raise TypeError(f"{op}: {argument} must be an int, got {excerpt(value)}")
 
 
 def size(op: str, argument: str, value: Any) -> int:
@@ -53,11 +57,11 @@ def pair(op: str, argument: str, value: Any) -> Pair:
     if not isinstance(value, (tuple, list, np.ndarray)):
         if _is_integer(value):
             return _bounded(op, argument, (int(value), int(value)))
-        raise TypeError(f"{op}: {argument} must be an int or a pair (h, w), got {value!r}")
+        raise TypeError(f"{op}: {argument} must be an int or a pair (h, w), got {excerpt(value)}")
     if len(value) != 2:
-        raise ValueError(f"{op}: {argument} must be an int or a pair (h, w), got {value!r}")
+        raise ValueError(f"{op}: {argument} must be an int or a pair (h, w), got {excerpt(value)}")
     if not all(_is_integer(item) for item in value):
-        raise TypeError(f"{op}: {argument} must be an int or a pair (h, w), got {value!r}")
+        raise TypeError(f"{op}: {argument} must be an int or a pair (h, w), got {excerpt(value)}")
     return _bounded(op, argument, (int(value[0]), int(value[1])))
 
 
@@ -91,7 +95,7 @@ def padding4(
     elif _is_integer(value):
         return _bounded(op, "padding", (int(value), int(value), int(value), int(value)))
     error = ValueError if isinstance(value, (tuple, list)) and len(value) != 2 else TypeError
-    raise error(f"{op}: padding must be {_PADDING_SPELLINGS}, got {value!r}")
+    raise error(f"{op}: padding must be {_PADDING_SPELLINGS}, got {excerpt(value)}")
 
 
 def choice(op: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
@@ -106,7 +110,7 @@ def choice(op: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
         return value
     error = ValueError if isinstance(value, str) else TypeError
     spellings = ", ".join(repr(name) for name in allowed)
-    raise error(f"{op}: {argument} must be one of {spellings}, got {value!r}")
+    raise error(f"{op}: {argument} must be one of {spellings}, got {excerpt(value)}")
 
 
 def fused_activation(op: str, value: Any) -> str:
@@ -116,7 +120,7 @@ def fused_activation(op: str, value: Any) -> str:
     if isinstance(value, str) and value in ("relu", "relu6"):
         return value
     error = ValueError if isinstance(value, str) else TypeError
-    raise error(f"{op}: activation must be None, 'relu' or 'relu6', got {value!r}")
+    raise error(f"{op}: activation must be None, 'relu' or 'relu6', got {excerpt(value)}")
 
 
 def shape_of(op: str, argument: str, value: Any) -> tuple[int, ...]:
@@ -134,7 +138,7 @@ def number(op: str, argument: str, value: Any) -> float:
     """Return a real number as a float; bools, strings and arrays raise ``TypeError``."""
     if type(value) is float:
         return value
-    if isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool):
+    if isinstance(value, NUMBERS) and not isinstance(value, bool):
         try:
             return float(value)
         except OverflowError:
@@ -165,12 +169,12 @@ def flag(op: str, argument: str, value: Any) -> bool:
     raise TypeError(f"{op}: {argument} must be True or False, got {excerpt(value)}")
 
 
-def at_least(smallest: int, op: str, argument: str, value: Any) -> int:
+def at_least(op: str, argument: str, value: Any, smallest: int) -> int:
     """Return `value` as a Python int, if it is one and not below `smallest`, which is 0 or 1."""
     count = integer(op, argument, value)
     if count < smallest:
         rule = "must be positive" if smallest else "must not be negative"
-        raise ValueError(f"{op}: {argument} {rule}, got {count}")
+        raise ValueError(f"{op}: {argument} {rule}, got {excerpt(count)}")
     return count
 
 
@@ -186,7 +190,7 @@ def room(op: str, argument: str, value: Any, shape: Iterable[int]) -> None:
     """Raise ValueError if an argument asks for a result of more elements than can be counted."""
     if prod(shape) >= _MOST_ELEMENTS:
         raise ValueError(
-            f"{op}: {argument} must leave fewer than 2^60 elements, got {excerpt(value)}"
+            f"{op}: {argument} must give fewer than 2^60 elements, got {excerpt(value)}"
         )
 
 
@@ -210,10 +214,12 @@ def text(op: str, argument: str, value: Any) -> str:
 
 def path(op: str, argument: str, value: Any) -> Path:
     """Return a string or path object as a Path."""
+    from pathlib import Path  # here, since importing it takes as long as the rest of this file
+
     if not isinstance(value, (str, os.PathLike)) or isinstance(os.fspath(value), bytes):
         raise TypeError(f"{op}: {argument} must be a path, got {excerpt(value)}")
     if "\0" in os.fspath(value):
-        raise ValueError(f"{op}: {argument} must not hold a null character, got {value!r}")
+        raise ValueError(f"{op}: {argument} must not hold a null character, got {excerpt(value)}")
     return Path(value)
 
 
@@ -241,7 +247,7 @@ def real_dtype(op: str, value: Any) -> np.dtype[Any]:
 
 def count(op: str, argument: str, value: Any) -> int:
     """Return `value` as an int, if it is a positive one of ordinary size."""
-    return at_least(1, op, argument, size(op, argument, value))
+    return at_least(op, argument, size(op, argument, value), 1)
 
 
 def float_dtype(op: str, value: Any) -> np.dtype[Any]:
@@ -251,7 +257,7 @@ def float_dtype(op: str, value: Any) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = np.dtype(value)
     except (TypeError, ValueError, SyntaxError, DeprecationWarning):
-        raise TypeError(f"{op}: dtype must be float32 or float64, got {value!r}") from None
+        raise TypeError(f"{op}: dtype must be float32 or float64, got {excerpt(value)}") from None
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"{op}: dtype must be float32 or float64, got {dtype}")
     return dtype
@@ -270,7 +276,8 @@ Sizes = TypeVar("Sizes", bound=tuple[int, ...])
 def _bounded(op: str, argument: str, sizes: Sizes) -> Sizes:
     for number in sizes:
         if not -_LIMIT < number < _LIMIT:
-            raise ValueError(f"{op}: {argument} must be below 2^31, got {number}")
+            rule = "below 2^31" if number > 0 else "above -2^31"
+            raise ValueError(f"{op}: {argument} must be {rule}, got {excerpt(number)}")
     return sizes
 
 
@@ -286,9 +293,9 @@ def _is_integer(value: Any) -> bool:
 
 def _four_sides(op: str, value: Sequence[Sequence[Any]]) -> Quadruple:
     if any(len(side) != 2 for side in value):
-        raise ValueError(f"{op}: padding must be {_PADDING_SPELLINGS}, got {value!r}")
+        raise ValueError(f"{op}: padding must be {_PADDING_SPELLINGS}, got {excerpt(value)}")
     if not all(_is_integer(item) for side in value for item in side):
-        raise TypeError(f"{op}: padding must be {_PADDING_SPELLINGS}, got {value!r}")
+        raise TypeError(f"{op}: padding must be {_PADDING_SPELLINGS}, got {excerpt(value)}")
     (top, bottom), (left, right) = value
     return _bounded(op, "padding", (int(top), int(bottom), int(left), int(right)))
 
@@ -299,9 +306,8 @@ def _named_padding(
     if value == "valid":
         return 0, 0, 0, 0
     if value != "same":
-        raise ValueError(f"{op}: padding must be {_PADDING_SPELLINGS}, got {value!r}")
-    if min(stride) < 1:
-        raise ValueError(f"{op}: stride must be positive, got {stride}")
+        raise ValueError(f"{op}: padding must be {_PADDING_SPELLINGS}, got {excerpt(value)}")
+    positive_pair(op, "stride", stride)
     vertical, horizontal = (
         max(
             (-(-input_hw[i] // stride[i]) - 1) * stride[i]

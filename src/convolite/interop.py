@@ -48,11 +48,15 @@ def numpys_array(data: Any, op: str, argument: str) -> Array:
     try:
         array = np.asarray(data)
     except ValueError:
+        if hasattr(data, "__array__"):  # the object's own error
+            raise
         raise ValueError(
             f"{op}: {argument} must have rows of one length, got {excerpt(data)}"
         ) from None
     if array.dtype.kind not in REAL_KINDS:
         found = data.dtype if hasattr(data, "dtype") else excerpt(data)
+        if array.dtype == object and all(isinstance(item, int) for item in array.flat):
+            raise ValueError(f"{op}: {argument} must fit 64 bits, got {found}")
         raise TypeError(f"{op}: {argument} must be real numbers, got {found}")
     return array
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from convolite._args import excerpt, integer
+from convolite._args import at_least, excerpt
 
 _generator: np.random.Generator | None = None
 
@@ -23,9 +23,7 @@ def manual_seed(seed: int) -> None:
         Not negative. Equal seeds give equal weights and equal dropout masks.
     """
     global _generator
-    value = integer("manual_seed", "seed", seed)
-    if value < 0:
-        raise ValueError(f"manual_seed: seed must not be negative, got {value}")
+    value = at_least("manual_seed", "seed", seed, 0)
     _generator = np.random.Generator(np.random.PCG64(value))
 
 
@@ -52,19 +50,17 @@ def set_state(state: dict[str, Any]) -> None:
     """
     if not is_state(state):
         raise ValueError(f"set_state: state is not one of PCG64, got {excerpt(state)}")
-    _restore(generator().bit_generator, state)
+    bits: Any = generator().bit_generator
+    bits.state = state
 
 
 def is_state(value: Any) -> bool:
     """Return whether `set_state` takes a value."""
     if not isinstance(value, dict) or not isinstance(value.get("state"), dict):
         return False
+    bits: Any = np.random.PCG64()
     try:
-        _restore(np.random.PCG64(), value)
+        bits.state = value
     except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         return False
     return True
-
-
-def _restore(bits: Any, state: Any) -> None:
-    bits.state = state

@@ -218,12 +218,12 @@ class Tensor(Arithmetic):
     def reshape(self, *shape: Any) -> Tensor:
         """Return the same elements in another shape, given as ints or one tuple; one may be -1."""
         given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        wanted = tuple(_args.size("reshape", "shape", length) for length in given)
+        wanted = tuple(_args.integer("reshape", "shape", length) for length in given)
         if min(wanted, default=0) < -1 or wanted.count(-1) > 1:
             raise ValueError(f"reshape: shape may hold one -1 and no negative size, got {wanted}")
         try:
             return reductions.Reshape.apply(self, wanted)
-        except ValueError:
+        except (OverflowError, ValueError):
             raise ValueError(
                 f"reshape: shape {wanted} does not hold {self.size} elements "
                 f"(tensor.shape = {self.shape})"

@@ -105,16 +105,15 @@ class Subset(Dataset):
             chosen = chosen.astype(np.int64)
         if chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer):
             raise TypeError(
-                "Subset: indices must be a sequence of ints, "
-                f"got {chosen.dtype} of shape {chosen.shape}"
+                f"Subset: indices must be a sequence of ints, got {_args.excerpt(indices)}"
             )
         self.indices: Indices = chosen.astype(np.int64)
-        outside = (self.indices < 0) | (self.indices >= len(dataset))
+        outside = (self.indices < 0) | (self.indices >= len(self.dataset))
         if outside.any():
             position = int(outside.argmax())
             raise ValueError(
                 f"Subset: index {self.indices[position]} at position {position} is outside "
-                f"[0, {len(dataset)})"
+                f"[0, {len(self.dataset)})"
             )
 
     def __len__(self) -> int:
@@ -137,7 +136,7 @@ def random_split(
 
     Parameters
     ----------
-    dataset : Dataset
+    dataset : Dataset or (images, labels)
     lengths : sequence of int or of float
         Sizes that add up to ``len(dataset)``, or fractions that add up to 1; what rounding down
         leaves over goes to the first parts, one each.
@@ -153,7 +152,8 @@ def random_split(
     TypeError, ValueError
         If `dataset` is none, or the lengths do not add up.
     """
-    count = len(require_dataset("random_split", dataset))
+    dataset = require_dataset("random_split", dataset)
+    count = len(dataset)
     sizes = _split_sizes(lengths, count)
     if seed is None:
         seed = draw_seed()
@@ -163,30 +163,33 @@ def random_split(
 
 
 def as_dataset(op: str, data: Any, argument: str = "dataset") -> Any:
-    """Return `data` if it is a data set, or an ArrayDataset of a pair (images, labels).
+    """Return a data set as `require_dataset` does, if it holds a sample.
 
     Raises
     ------
     TypeError
-        If it is neither.
+        If it is none.
     ValueError
         If it holds no sample.
     """
-    if isinstance(data, tuple) and len(data) == 2:
-        data = ArrayDataset(*data)
-    if len(require_dataset(op, data, argument)) == 0:
+    dataset = require_dataset(op, data, argument)
+    if len(dataset) == 0:
         raise ValueError(f"{op}: {argument} is empty")
-    return data
+    return dataset
 
 
 def require_dataset(op: str, data: Any, argument: str = "dataset") -> Any:
-    """Return `data` if it has a length and numbered samples, and is no text, array or mapping.
+    """Return an ArrayDataset of a pair (images, labels), and any other data set as it is.
+
+    A data set has a length and numbered samples, and is no text, array or mapping.
 
     Raises
     ------
     TypeError
         If it is anything else.
     """
+    if isinstance(data, tuple) and len(data) == 2:
+        return ArrayDataset(*data)
     unfit = hasattr(data, "dtype") or isinstance(data, (str, bytes, Mapping, type))
     if unfit or not (hasattr(data, "__len__") and hasattr(data, "__getitem__")):
         raise TypeError(
@@ -208,7 +211,7 @@ def _split_sizes(lengths: Sequence[int] | Sequence[float], count: int) -> list[i
     given = _args.items("random_split", "lengths", lengths)
     values = [_args.finite("random_split", "lengths", value) for value in given]
     if any(value < 0 for value in values):
-        raise ValueError(f"random_split: lengths must not be negative, got {list(lengths)}")
+        raise ValueError(f"random_split: lengths must not be negative, got {_args.excerpt(given)}")
     if abs(sum(values) - 1.0) < 1e-9 and count != 1:
         sizes = [int(np.floor(value * count)) for value in values]
         for part in range(count - sum(sizes)):
@@ -217,6 +220,6 @@ def _split_sizes(lengths: Sequence[int] | Sequence[float], count: int) -> list[i
     if sum(values) != count or any(value != int(value) for value in values):
         raise ValueError(
             f"random_split: lengths must be sizes that add up to {count} or fractions that add "
-            f"up to 1, got {list(lengths)}"
+            f"up to 1, got {_args.excerpt(given)}"
         )
     return [int(value) for value in values]

@@ -65,8 +65,8 @@ class DataLoader:
         transform: Callable[..., Any] | None = None,
     ) -> None:
         self.dataset = as_dataset("DataLoader", dataset)
-        self.batch_size = _args.at_least(1, "DataLoader", "batch_size", batch_size)
-        self.num_workers = _args.at_least(0, "DataLoader", "num_workers", num_workers)
+        self.batch_size = _args.at_least("DataLoader", "batch_size", batch_size, 1)
+        self.num_workers = _args.at_least("DataLoader", "num_workers", num_workers, 0)
         self.shuffle = bool(shuffle)
         self.drop_last = bool(drop_last)
         if transform is not None and not callable(transform):
@@ -74,7 +74,7 @@ class DataLoader:
                 f"DataLoader: transform must be callable, got {_args.excerpt(transform)}"
             )
         self.transform = transform
-        self.seed = draw_seed() if seed is None else _args.at_least(0, "DataLoader", "seed", seed)
+        self.seed = draw_seed() if seed is None else _args.at_least("DataLoader", "seed", seed, 0)
         self._next = (0, 0)  # epoch and batch at which the next iteration begins
         self._position = (0, 0)  # epoch, and number of batches delivered of it
 
@@ -97,7 +97,7 @@ class DataLoader:
 
     def set_epoch(self, epoch: int) -> None:
         """Make the next iteration be this epoch, from its first batch."""
-        self._next = self._position = (_args.at_least(0, "DataLoader", "epoch", epoch), 0)
+        self._next = self._position = (_args.at_least("DataLoader", "epoch", epoch, 0), 0)
 
     def state_dict(self) -> dict[str, int]:
         """Return where the loader is: seed, epoch, and the batches of it that were delivered.
@@ -121,7 +121,7 @@ class DataLoader:
         if missing:
             raise ValueError(f"DataLoader: state lacks {', '.join(sorted(missing))}")
         seed, epoch, batch = (
-            _args.at_least(0, "DataLoader", f"state[{name!r}]", state[name])
+            _args.at_least("DataLoader", f"state[{name!r}]", state[name], 0)
             for name in ("seed", "epoch", "batch")
         )
         if batch >= max(1, len(self)):

@@ -148,11 +148,7 @@ class Pad(Transform):
     """
 
     def __init__(self, padding: Any, fill: float = 0) -> None:
-        if isinstance(padding, str):
-            raise ValueError(f"Pad: padding must be given in pixels, got {padding!r}")
-        self.padding = _args.padding4("Pad", padding, (1, 1), (1, 1), (1, 1), (1, 1))
-        if min(self.padding) < 0:
-            raise ValueError(f"Pad: padding must not be negative, got {padding!r}")
+        self.padding = _border("Pad", padding)
         self.fill = _args.number("Pad", "fill", fill)
 
     def apply(self, images: Array, keys: Keys) -> Array:
@@ -179,9 +175,8 @@ class RandomCrop(Transform):
     """
 
     def __init__(self, size: Any, padding: Any = 0) -> None:
-        self.size = _args.pair("RandomCrop", "size", size)
-        if min(self.size) < 1:
-            raise ValueError(f"RandomCrop: size must be positive, got {self.size}")
+        self.size = _args.positive_pair("RandomCrop", "size", size)
+        _border("RandomCrop", padding)
         self.pad = Pad(padding)
 
     def apply(self, images: Array, keys: Keys) -> Array:
@@ -257,12 +252,22 @@ def pixels_to_float(pixels: Array) -> npt.NDArray[np.float32]:
     return floats
 
 
+def _border(op: str, padding: Any) -> _args.Quadruple:
+    if isinstance(padding, str):
+        raise ValueError(f"{op}: padding must be given in pixels, got {_args.excerpt(padding)}")
+    sides = _args.padding4(op, padding, (1, 1), (1, 1), (1, 1), (1, 1))
+    if min(sides) < 0:
+        raise ValueError(f"{op}: padding must not be negative, got {_args.excerpt(padding)}")
+    return sides
+
+
 def _channel_values(name: str, values: float | Sequence[float]) -> npt.NDArray[np.float64]:
     array = np.atleast_1d(numpys_array(values, "Normalize", name))
     if array.ndim != 1 or array.dtype.kind not in "iuf":
         raise TypeError(
-            f"Normalize: {name} must be a number or one for each channel, got {values!r}"
+            f"Normalize: {name} must be a number or one for each channel, "
+            f"got {_args.excerpt(values)}"
         )
     if not np.isfinite(array).all():
-        raise ValueError(f"Normalize: {name} must be finite, got {values!r}")
+        raise ValueError(f"Normalize: {name} must be finite, got {_args.excerpt(values)}")
     return array.astype(np.float64)

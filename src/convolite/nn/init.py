@@ -5,8 +5,10 @@ Random values come from the generator that `convolite.manual_seed` restarts.
 
 from __future__ import annotations
 
-from math import prod, sqrt
+from math import isfinite, prod, sqrt
 from typing import Any, TypeVar
+
+import numpy as np
 
 from convolite import random
 from convolite._args import choice, excerpt, finite, not_negative, number
@@ -18,17 +20,23 @@ AnyTensor = TypeVar("AnyTensor", bound=Tensor)
 
 def zeros_(tensor: AnyTensor) -> AnyTensor:
     """Fill with 0."""
-    return constant_(tensor, 0.0)
+    _array_of("zeros_", tensor)[...] = 0.0
+    return tensor
 
 
 def ones_(tensor: AnyTensor) -> AnyTensor:
     """Fill with 1."""
-    return constant_(tensor, 1.0)
+    _array_of("ones_", tensor)[...] = 1.0
+    return tensor
 
 
 def constant_(tensor: AnyTensor, value: float) -> AnyTensor:
     """Fill with a number."""
-    _array_of("constant_", tensor)[...] = number("constant_", "value", value)
+    array = _array_of("constant_", tensor)
+    amount = number("constant_", "value", value)
+    if isfinite(amount):
+        _check_room("constant_", "value", value, amount, array)
+    array[...] = amount
     return tensor
 
 
@@ -38,6 +46,8 @@ def uniform_(tensor: AnyTensor, a: float = 0.0, b: float = 1.0) -> AnyTensor:
     low, high = finite("uniform_", "a", a), finite("uniform_", "b", b)
     if low > high:
         raise ValueError(f"uniform_: b must not be below a, got a = {a}, b = {b}")
+    _check_room("uniform_", "a", a, low, array)
+    _check_room("uniform_", "b", b, high - low, array)
     array[...] = random.generator().uniform(low, high, array.shape)
     return tensor
 
@@ -46,6 +56,8 @@ def normal_(tensor: AnyTensor, mean: float = 0.0, std: float = 1.0) -> AnyTensor
     """Fill with normally distributed numbers."""
     array = _array_of("normal_", tensor)
     centre, deviation = finite("normal_", "mean", mean), not_negative("normal_", "std", std)
+    _check_room("normal_", "mean", mean, centre, array)
+    _check_room("normal_", "std", std, deviation, array)
     array[...] = random.generator().normal(centre, deviation, array.shape)
     return tensor
 
@@ -79,6 +91,7 @@ def xavier_uniform_(tensor: AnyTensor, gain: float = 1.0) -> AnyTensor:
     """Fill evenly within ±gain * sqrt(6 / (fan_in + fan_out)), Glorot and Bengio 2010."""
     op = "xavier_uniform_"
     bound = not_negative(op, "gain", gain) * sqrt(6.0 / sum(fans(op, tensor)))
+    _check_room(op, "gain", gain, 2.0 * bound, _array_of(op, tensor))
     return uniform_(tensor, -bound, bound)
 
 
@@ -86,6 +99,7 @@ def xavier_normal_(tensor: AnyTensor, gain: float = 1.0) -> AnyTensor:
     """Fill normally with deviation gain * sqrt(2 / (fan_in + fan_out))."""
     op = "xavier_normal_"
     deviation = not_negative(op, "gain", gain) * sqrt(2.0 / sum(fans(op, tensor)))
+    _check_room(op, "gain", gain, deviation, _array_of(op, tensor))
     return normal_(tensor, 0.0, deviation)
 
 
@@ -105,7 +119,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         "sigmoid": 1.0,
         "tanh": 5.0 / 3.0,
         "relu": sqrt(2.0),
-        "leaky_relu": sqrt(2.0 / (1.0 + slope**2)),
+        "leaky_relu": sqrt(2.0 / (1.0 + slope * slope)),
         "selu": 0.75,
     }
     return gains[choice("calculate_gain", "nonlinearity", nonlinearity, tuple(gains))]
@@ -141,6 +155,12 @@ def _kaiming_std(op: str, tensor: Tensor, a: float, mode: str, nonlinearity: str
     fan = fans(op, tensor)[mode == "fan_out"]
     finite(op, "a", a)
     return calculate_gain(nonlinearity, a) / sqrt(fan)
+
+
+def _check_room(op: str, argument: str, value: Any, largest: float, array: Array) -> None:
+    """Raise ValueError if an argument asks for a number that the tensor's floats do not reach."""
+    if array.dtype.kind == "f" and abs(largest) > float(np.finfo(array.dtype).max):
+        raise ValueError(f"{op}: {argument} must fit {array.dtype}, got {value}")
 
 
 def _array_of(op: str, tensor: Any) -> Array:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, float_dtype, size
+from convolite._args import choice, count, float_dtype
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter, empty_parameter
 from convolite.tensor import Tensor, as_tensor
+
+_MOST_FEATURES = 2**28 - 1  # the core's limit
 
 
 class Linear(Module):
@@ -47,12 +49,9 @@ class Linear(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.in_features = size("Linear", "in_features", in_features)
-        self.out_features = size("Linear", "out_features", out_features)
+        self.in_features = _features("in_features", in_features)
+        self.out_features = _features("out_features", out_features)
         choice("Linear", "device", "cpu" if device is None else device, ("cpu",))
-        for name in ("in_features", "out_features"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Linear: {name} must be positive, got {getattr(self, name)}")
         element = float_dtype("Linear", dtype)
         shape = (self.out_features, self.in_features)
         self.weight = empty_parameter("Linear", "weight", shape, element)
@@ -77,6 +76,13 @@ class Linear(Module):
             f"in_features={self.in_features}, out_features={self.out_features}, "
             f"bias={self.bias is not None}"
         )
+
+
+def _features(argument: str, value: Any) -> int:
+    features = count("Linear", argument, value)
+    if features > _MOST_FEATURES:
+        raise ValueError(f"Linear: {argument} must be below 2^28, got {features}")
+    return features
 
 
 class Identity(Module):

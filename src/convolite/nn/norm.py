@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, float_dtype, not_negative, number, shape_of, size
+from convolite._args import choice, count, float_dtype, not_negative, number, shape_of
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter
@@ -32,9 +32,7 @@ class _BatchNorm(Module):
     ) -> None:
         super().__init__()
         name = type(self).__name__
-        self.num_features = size(name, "num_features", num_features)
-        if self.num_features < 1:
-            raise ValueError(f"{name}: num_features must be positive, got {num_features}")
+        self.num_features = count(name, "num_features", num_features)
         choice(name, "device", "cpu" if device is None else device, ("cpu",))
         self.eps = not_negative(name, "eps", eps)
         self.momentum = None if momentum is None else number(name, "momentum", momentum)

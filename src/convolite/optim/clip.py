@@ -75,7 +75,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 def _limit(op: str, argument: str, value: Any) -> float:
     limit = number(op, argument, value)
     if not limit >= 0.0:
-        raise ValueError(f"{op}: {argument} must not be negative, got {value}")
+        raise ValueError(f"{op}: {argument} must be 0 or more, got {value}")
     return limit
 
 

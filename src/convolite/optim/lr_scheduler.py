@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import cos, pi
 from typing import Any
 
-from convolite._args import excerpt, integer, items, number
+from convolite._args import at_least, excerpt, integer, items, number
 from convolite.optim.one_cycle import OneCycleLR
 from convolite.optim.optimizer import Optimizer
 from convolite.optim.plateau import ReduceLROnPlateau
@@ -45,9 +45,7 @@ class StepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
-        self.step_size = integer("StepLR", "step_size", step_size)
-        if self.step_size < 1:
-            raise ValueError(f"StepLR: step_size must be positive, got {step_size}")
+        self.step_size = at_least("StepLR", "step_size", step_size, 1)
         self.gamma = number("StepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
@@ -166,9 +164,7 @@ class CosineAnnealingLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
-        self.T_max = integer("CosineAnnealingLR", "T_max", T_max)
-        if self.T_max < 1:
-            raise ValueError(f"CosineAnnealingLR: T_max must be positive, got {T_max}")
+        self.T_max = at_least("CosineAnnealingLR", "T_max", T_max, 1)
         self.eta_min = number("CosineAnnealingLR", "eta_min", eta_min)
         super().__init__(optimizer, last_epoch)
 

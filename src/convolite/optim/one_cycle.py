@@ -177,10 +177,6 @@ def _total_steps(total_steps: Any, epochs: Any, steps_per_epoch: Any) -> int:
             raise ValueError(
                 "OneCycleLR: total_steps must be given, or both epochs and steps_per_epoch"
             )
-        total_steps = at_least(1, "OneCycleLR", "epochs", epochs) * at_least(
-            1, "OneCycleLR", "steps_per_epoch", steps_per_epoch
-        )
-    count = integer("OneCycleLR", "total_steps", total_steps)
-    if count < 1:
-        raise ValueError(f"OneCycleLR: total_steps must be positive, got {count}")
-    return count
+        each = at_least("OneCycleLR", "steps_per_epoch", steps_per_epoch, 1)
+        return at_least("OneCycleLR", "epochs", epochs, 1) * each
+    return at_least("OneCycleLR", "total_steps", total_steps, 1)

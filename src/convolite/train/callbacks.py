@@ -84,11 +84,11 @@ class Checkpoint(Callback):
         every_batches: int | None = None,
     ) -> None:
         self.path = _args.path("Checkpoint", "path", path)
-        self.every_epochs = _args.at_least(1, "Checkpoint", "every_epochs", every_epochs)
+        self.every_epochs = _args.at_least("Checkpoint", "every_epochs", every_epochs, 1)
         self.every_batches = (
             None
             if every_batches is None
-            else _args.at_least(1, "Checkpoint", "every_batches", every_batches)
+            else _args.at_least("Checkpoint", "every_batches", every_batches, 1)
         )
 
     def on_batch_end(self, trainer: Trainer, batch: int, logs: dict[str, float]) -> None:
@@ -157,7 +157,7 @@ class EarlyStopping(Callback):
         mode: str = "auto",
     ) -> None:
         self.monitor = _args.text("EarlyStopping", "monitor", monitor)
-        self.patience = _args.at_least(0, "EarlyStopping", "patience", patience)
+        self.patience = _args.at_least("EarlyStopping", "patience", patience, 0)
         self.min_delta = abs(_args.number("EarlyStopping", "min_delta", min_delta))
         mode = _args.choice("EarlyStopping", "mode", mode, ("auto", "min", "max"))
         larger_is_better = mode == "max" or (mode == "auto" and monitor.endswith("accuracy"))
@@ -193,5 +193,5 @@ class EarlyStopping(Callback):
         if missing:
             raise ValueError(f"EarlyStopping: the state lacks {', '.join(missing)}")
         best = _args.number("EarlyStopping", "best", state["best"])
-        self.waited = _args.at_least(0, "EarlyStopping", "waited", state["waited"])
+        self.waited = _args.at_least("EarlyStopping", "waited", state["waited"], 0)
         self.best = best

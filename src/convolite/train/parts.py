@@ -20,6 +20,8 @@ def check_parts(
         raise TypeError(f"Trainer: optimizer must be an Optimizer, got {excerpt(optimizer)}")
     if not callable(loss):
         raise TypeError(f"Trainer: loss must be callable, got {excerpt(loss)}")
+    if isinstance(loss, type):
+        raise TypeError(f"Trainer: loss must be an instance, got the class {loss.__name__}")
     for i, callback in enumerate(callbacks):
         if not isinstance(callback, Callback):
             raise TypeError(

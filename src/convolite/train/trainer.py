@@ -137,9 +137,9 @@ class Trainer:
         KeyboardInterrupt
             After Ctrl-C, at the end of the current batch and after the callbacks' `on_interrupt`.
         """
-        _args.at_least(0, "Trainer.fit", "epochs", epochs)
-        _args.at_least(0, "Trainer.fit", "initial_epoch", initial_epoch)
-        _args.at_least(1, "Trainer.fit", "batch_size", batch_size)
+        _args.at_least("Trainer.fit", "epochs", epochs, 0)
+        _args.at_least("Trainer.fit", "initial_epoch", initial_epoch, 0)
+        _args.at_least("Trainer.fit", "batch_size", batch_size, 1)
         loader = as_loader("Trainer.fit", train_data, batch_size, True, "train_data")
         validation = None
         self._check("train_data", loader)
@@ -169,7 +169,7 @@ class Trainer:
         dict
             ``"loss"`` and each metric.
         """
-        _args.at_least(1, "Trainer.evaluate", "batch_size", batch_size)
+        _args.at_least("Trainer.evaluate", "batch_size", batch_size, 1)
         loader = as_loader("Trainer.evaluate", data, batch_size, shuffle=False)
         self._check("data", loader, "evaluate")
         return self._evaluate(loader)
@@ -190,7 +190,7 @@ class Trainer:
         -------
         ndarray, shape (N, ...)
         """
-        _args.at_least(1, "Trainer.predict", "batch_size", batch_size)
+        _args.at_least("Trainer.predict", "batch_size", batch_size, 1)
         loader = as_image_loader("Trainer.predict", data, batch_size)
         outputs = []
         with no_grad(), EvaluationMode(self.model):
