@@ -19,6 +19,7 @@ pytestmark = pytest.mark.smoke
 PARTS = [
     ({"loss": 5}, "loss must be callable, got 5"),
     ({"loss": "mse"}, "loss must be callable, got 'mse'"),
+    ({"loss": nn.CrossEntropyLoss}, "loss must be an instance, got the class CrossEntropyLoss"),
     ({"metrics": 5}, "metrics must be a sequence, got 5"),
     ({"metrics": None}, "metrics must be a sequence, got None"),
     ({"callbacks": 5}, "callbacks must be a sequence, got 5"),
