@@ -401,6 +401,20 @@ def test_predict_without_pillow_names_the_extra(run, tmp_path, capsys, monkeypat
 
 
 @pytest.mark.smoke
+def test_an_interrupt_while_modules_are_loaded_is_one_line() -> None:
+    code = (
+        "import sys, convolite.cli\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name in ('convolite.models', 'convolite.train'): raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "sys.exit(convolite.cli.main(['info']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (130, "convolite: interrupted\n")
+
+
+@pytest.mark.smoke
 def test_version_and_help(capsys):
     for arguments in (["--version"], ["--help"], ["train", "--help"]):
         with pytest.raises(SystemExit) as leaving:

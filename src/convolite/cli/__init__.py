@@ -6,7 +6,6 @@ import sys
 from collections.abc import Sequence
 
 from convolite._load import core
-from convolite.cli.arguments import build_parser
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -26,17 +25,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit status: 0, 2 for bad usage or input (after one line on standard error), 130 after
         Ctrl-C.
     """
+    name = "convolite"
     try:
-        core.config()  # reads CONVOLITE_ISA and CONVOLITE_NUM_THREADS
-    except (RuntimeError, ValueError) as error:
-        return _report(f"convolite: {_one_line(error)}")
-    parsed = build_parser().parse_args(arguments)
-    try:
+        try:
+            core.config()  # reads CONVOLITE_ISA and CONVOLITE_NUM_THREADS
+        except RuntimeError as error:
+            return _report(f"{name}: {_one_line(error)}")
+        from convolite.cli.arguments import build_parser  # takes a while: Ctrl-C may come
+
+        parsed = build_parser().parse_args(arguments)
+        name = f"convolite {parsed.name}"
         parsed.command(parsed)
     except (ValueError, OSError, ImportError) as error:
-        return _report(f"convolite {parsed.name}: {_one_line(error)}")
+        return _report(f"{name}: {_one_line(error)}")
     except KeyboardInterrupt as interrupt:
-        _report(f"convolite {parsed.name}: {_one_line(interrupt) or 'interrupted'}")
+        _report(f"{name}: {_one_line(interrupt) or 'interrupted'}")
         return INTERRUPTED
     return 0
 
