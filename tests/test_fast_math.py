@@ -1,0 +1,53 @@
+"""Training with Winograd's convolutions and with the plain sum: the same course within rounding."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import convolite
+from convolite import functional, models, optim
+from convolite.data import load_digits
+
+STEPS = 200
+
+
+def losses(fast: bool, images, labels) -> np.ndarray:
+    """Loss before each of 200 steps of SGD on batches of 64."""
+    convolite.set_fast_math(fast)
+    try:
+        convolite.manual_seed(7)
+        model = models.sample_cnn()
+        optimizer = optim.SGD(model.parameters(), lr=0.03)
+        course = []
+        for step in range(STEPS):
+            rows = np.arange(step * 64, (step + 1) * 64) % len(images)
+            loss = functional.cross_entropy(model(convolite.tensor(images[rows])), labels[rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            course.append(loss.item())
+        return np.array(course)
+    finally:
+        convolite.set_fast_math(True)
+
+
+def test_the_course_of_training_is_the_same_within_rounding() -> None:
+    digits = load_digits(train=True)
+    images = (digits.images[:640] / 255).astype(np.float32)
+    labels = digits.labels[:640]
+    fast, plain = losses(True, images, labels), losses(False, images, labels)
+    assert (fast != plain).any()
+    np.testing.assert_allclose(fast[:60], plain[:60], rtol=1e-3)
+    # Later training amplifies any rounding: single losses part, their level must not.
+    fast_level, plain_level = (course.reshape(10, 20).mean(axis=1) for course in (fast, plain))
+    np.testing.assert_allclose(fast_level, plain_level, rtol=0.1)
+    assert plain[:20].mean() > 2.2
+    assert fast[-20:].mean() < 0.6
+
+
+@pytest.mark.parametrize("value", [1, None, "no"])
+def test_only_a_bool_turns_it_on_or_off(value) -> None:
+    with pytest.raises(TypeError, match="set_fast_math: on must be a bool, got"):
+        convolite.set_fast_math(value)
+    assert convolite.get_fast_math() is True
