@@ -109,7 +109,7 @@ def test_the_output_is_a_header_a_line_per_epoch_and_the_result(tmp_path, capsys
     lines = output.splitlines()
     assert errors == ""
     assert lines[0] == (
-        f"lenet5 on digits: 320 training and 100 test images, 1 threads, run folder {path}"
+        f"lenet5 on digits: 320 training and 100 test images, 1 thread, run folder {path}"
     )
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert lines[3].startswith("test loss ")
@@ -217,6 +217,15 @@ def test_a_finished_run_is_resumed_with_more_epochs_or_just_tested(run, tmp_path
     assert json.loads((path / "config.json").read_text())["settings"]["epochs"] == 3
 
 
+def test_weights_that_a_finished_run_has_lost_are_written_again(tmp_path, capsys):
+    path = tmp_path / "run"
+    assert main(["train", "--epochs", "1", "--out", str(path)]) == 0
+    weights = (path / "weights.safetensors").read_bytes()
+    (path / "weights.safetensors").unlink()
+    assert main(["train", "--resume", str(path)]) == 0
+    assert (path / "weights.safetensors").read_bytes() == weights
+
+
 def test_new_runs_get_new_folders(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for _ in range(2):
@@ -267,6 +276,10 @@ USAGE = [
     ),
     (["train", "--threads", "0"], "convolite train: argument --threads: must be positive, got 0"),
     (
+        ["train", "--threads", "5000"],
+        "convolite train: argument --threads: must be at most 4096, got 5000",
+    ),
+    (
         ["train", "--target-accuracy", "99"],
         "convolite train: argument --target-accuracy: must be in [0, 1], got 99",
     ),
@@ -289,6 +302,8 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
     (tmp_path / "broken" / "config.json").write_text("{")
     (tmp_path / "file").write_text("")
     text_file = str(tmp_path / "text.png")
+    array_file = str(tmp_path / "digit.npy")
+    np.save(array_file, np.zeros((28, 28)))
     cases = [
         (
             ["train", "--optimizer", "adam", "--momentum", "0.5"],
@@ -311,6 +326,8 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
         (["evaluate", str(tmp_path / "broken")], "config.json: not valid JSON ("),
         (["evaluate", str(run), "--data", "mnist"], "MNIST: t10k-images-idx3-ubyte[.gz] and t10k"),
         (["predict", str(run), missing], f"{missing}: no such file"),
+        (["predict", str(run), str(tmp_path)], f"{tmp_path}: is a folder, not an image"),
+        (["predict", str(run), array_file], "digit.npy: not an image; Trainer.predict takes"),
         (["predict", str(run), text_file], "text.png: not an image that Pillow can read ("),
         (["info", missing], f"{missing}: not a run folder, it has no config.json"),
     ]

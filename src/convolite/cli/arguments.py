@@ -10,6 +10,8 @@ from typing import NoReturn
 from convolite import models
 from convolite.cli.recipe import DATA_SETS, OPTIMIZERS
 
+_MOST_THREADS = 4096  # the core's limit
+
 
 class _OneLineParser(argparse.ArgumentParser):
     """A parser whose complaint is one line, without the usage above it."""
@@ -103,7 +105,7 @@ def _add_data(parser: argparse.ArgumentParser, help_text: str) -> None:
 
 def _add_threads(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--threads", type=_positive_count, metavar="N", help="default: what the machine allows"
+        "--threads", type=_thread_count, metavar="N", help="default: what the machine allows"
     )
 
 
@@ -113,6 +115,13 @@ def _count(text: str) -> int:
 
 def _positive_count(text: str) -> int:
     return _integer(text, 1, "must be positive")
+
+
+def _thread_count(text: str) -> int:
+    number = _positive_count(text)
+    if number > _MOST_THREADS:
+        raise argparse.ArgumentTypeError(f"must be at most {_MOST_THREADS}, got {text}")
+    return number
 
 
 def _integer(text: str, smallest: int, rule: str) -> int:

@@ -84,12 +84,16 @@ def _set_threads(arguments: argparse.Namespace) -> None:
 
 def _read_image(path: Path) -> Pixels:
     """Grey pixels (28, 28) of an image file."""
+    if path.is_dir():
+        raise IsADirectoryError(f"{path}: is a folder, not an image")
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    if path.suffix == ".npy":
+        raise FormatError(f"{path.name}: not an image; Trainer.predict takes arrays")
     try:
         from PIL import Image
     except ImportError:
         raise ImportError('predict needs Pillow: pip install "convolite[image]"') from None
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
     try:
         with Image.open(path) as image:
             grey = image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BILINEAR)

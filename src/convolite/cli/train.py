@@ -41,9 +41,10 @@ def train(arguments: argparse.Namespace) -> None:
         run, configuration = _open_run(arguments, given)
         training, test = _load(configuration.settings, arguments)
     settings = configuration.settings
+    threads = convolite.get_num_threads()
     print(
         f"{settings.model} on {settings.data}: {len(training)} training and {len(test)} test "
-        f"images, {convolite.get_num_threads()} threads, run folder {run.path}",
+        f"images, {threads} thread{'s' if threads > 1 else ''}, run folder {run.path}",
         flush=True,
     )
     results = _fit(run, configuration, training, test, arguments)
@@ -110,7 +111,8 @@ def _fit(
         raise KeyboardInterrupt(
             f"interrupted; go on with: convolite train --resume {run.path}"
         ) from None
-    if not has_checkpoint(run.path):  # of no epoch at all: the untrained network is the result
+    # Without any epoch the untrained network is the result; and users may have moved the weights.
+    if not (has_checkpoint(run.path) and run.weights.is_file()):
         trainer.save(run.path)
     return trainer.evaluate(test_loader)
 
