@@ -401,6 +401,7 @@ def one():
         (lambda: optim.Adam([one()], betas=(0.9, 1.0)), ValueError, "Adam: betas must be two num"),
         (lambda: optim.AdamW([one()], eps=-1.0), ValueError, "AdamW: eps must not be negative"),
         (lambda: optim.RMSprop([one()], alpha=-1), ValueError, "RMSprop: alpha must not be neg"),
+        (lambda: optim.RMSprop([one()], alpha=5), ValueError, "RMSprop: alpha must be at most 1"),
         (
             lambda: optim.SGD([{"params": [one()], "speed": 1}], 1),
             ValueError,

@@ -113,6 +113,10 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         Negative slope of the leaky ReLU; 0.01 if left out.
     """
     slope = 0.01 if param is None else finite("calculate_gain", "param", param)
+    return _gain("calculate_gain", nonlinearity, slope)
+
+
+def _gain(op: str, nonlinearity: str, slope: float) -> float:
     gains = {
         "linear": 1.0,
         "conv2d": 1.0,
@@ -122,7 +126,7 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
         "leaky_relu": sqrt(2.0 / (1.0 + slope * slope)),
         "selu": 0.75,
     }
-    return gains[choice("calculate_gain", "nonlinearity", nonlinearity, tuple(gains))]
+    return gains[choice(op, "nonlinearity", nonlinearity, tuple(gains))]
 
 
 def fans(op: str, tensor: Tensor) -> tuple[int, int]:
@@ -153,8 +157,7 @@ def default_weight_and_bias_(weight: Tensor, bias: Tensor | None) -> None:
 def _kaiming_std(op: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
     choice(op, "mode", mode, ("fan_in", "fan_out"))
     fan = fans(op, tensor)[mode == "fan_out"]
-    finite(op, "a", a)
-    return calculate_gain(nonlinearity, a) / sqrt(fan)
+    return _gain(op, nonlinearity, finite(op, "a", a)) / sqrt(fan)
 
 
 def _check_room(op: str, argument: str, value: Any, largest: float, array: Array) -> None:

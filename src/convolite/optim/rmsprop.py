@@ -66,7 +66,8 @@ class RMSprop(Optimizer):
 
     def _check_options(self, options: Group) -> None:
         super()._check_options(options)
-        not_negative("RMSprop", "alpha", options["alpha"])
+        if not_negative("RMSprop", "alpha", options["alpha"]) > 1.0:
+            raise ValueError(f"RMSprop: alpha must be at most 1, got {options['alpha']}")
         not_negative("RMSprop", "momentum", options["momentum"])
         flag("RMSprop", "centered", options["centered"])
 
