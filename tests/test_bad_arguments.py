@@ -154,7 +154,7 @@ def step(made: Any) -> None:
     """Use an optimizer once: what it cannot work with it refuses before."""
     for parameter in made.param_groups[0]["params"]:
         parameter.grad = convolite.tensor(ones(*parameter.shape))
-    with np.errstate(over="ignore"):  # an option of 2^70 is none to be refused
+    with np.errstate(all="ignore"):  # options of 2^70 are refused by nobody
         made.step()
 
 
