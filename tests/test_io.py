@@ -120,6 +120,16 @@ def test_a_missing_file_or_folder_is_an_os_error(path):
     assert ".part" not in str(caught.value)
 
 
+def test_a_folder_is_no_file_to_write(path, monkeypatch):
+    monkeypatch.chdir(path.parent)
+    for folder, shown in (("", "."), (".", "."), (path.parent, str(path.parent))):
+        with pytest.raises(IsADirectoryError) as caught:
+            convolite.save(ARRAYS, folder)
+        assert caught.value.filename == shown
+        assert ".part" not in str(caught.value)
+    assert os.listdir(path.parent) == []
+
+
 @pytest.mark.parametrize("metadata", [5, "a", [1], {1: "a"}, {"a": 1}])
 def test_metadata_is_text(metadata, path):
     with pytest.raises(TypeError, match=r"^save: metadata must map strings to strings, got "):
@@ -169,7 +179,7 @@ def file_with(header: bytes, data: bytes = b"") -> bytes:
         ),
         (
             file_with(b'{"a": {"dtype": "F32", "shape": [1], "data_offsets": [-4, 0]}}', b"1234"),
-            'tensor "a"',
+            'tensor "a" is said to lie at bytes -4 to 0$',
         ),
         (
             file_with(

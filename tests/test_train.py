@@ -261,12 +261,21 @@ def test_early_stopping_knows_that_more_accuracy_is_better():
 
 
 def test_csv_logger_writes_the_history(tmp_path):
-    trainer = trainer_for(small_model(), callbacks=[CSVLogger(tmp_path / "new" / "history.csv")])
+    trainer = trainer_for(small_model(), callbacks=[CSVLogger(tmp_path / "history.csv")])
     trainer.fit(blobs(20), epochs=3, verbose=False)
-    with (tmp_path / "new" / "history.csv").open() as stream:
+    with (tmp_path / "history.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert [float(row["loss"]) for row in rows] == trainer.history["loss"]
+
+
+def test_csv_logger_needs_its_folder_before_any_work(tmp_path):
+    model = small_model()
+    before = weights_of(model)
+    trainer = trainer_for(model, callbacks=[CSVLogger(tmp_path / "new" / "history.csv")])
+    with pytest.raises(FileNotFoundError, match=r"^CSVLogger: .*new is no folder, make it first$"):
+        trainer.fit(blobs(20), verbose=False)
+    assert_same_weights(weights_of(model), before)
 
 
 def test_away_from_a_terminal_each_epoch_leaves_one_line(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
@@ -112,6 +113,8 @@ def write_atomically(path: AnyPath, content: bytes) -> None:
         If the file cannot be written; no temporary file is left then.
     """
     target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     temporary = target.with_name(f".{target.name}.{os.urandom(8).hex()}.part")
     try:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
@@ -200,7 +203,9 @@ def _check_entry(name: str, tensor: str, entry: Any, available: int) -> None:
         raise FormatError(
             f'{name}: tensor "{tensor}" needs {end} bytes but the file ends after {available}'
         )
-    if not 0 <= begin <= end or end - begin != needed:
+    if not 0 <= begin <= end:
+        raise FormatError(f'{name}: tensor "{tensor}" is said to lie at bytes {begin} to {end}')
+    if end - begin != needed:
         raise FormatError(
             f'{name}: tensor "{tensor}" of shape {tuple(shape)} needs {needed} bytes '
             f"but has {end - begin}"

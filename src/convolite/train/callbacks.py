@@ -112,10 +112,20 @@ class CSVLogger(Callback):
 
     The file is replaced as a whole, so that it is complete at any moment and a resumed training
     has every row once.
+
+    Raises
+    ------
+    FileNotFoundError
+        In `fit`, before any work, if the folder of the file is missing.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = _args.path("CSVLogger", "path", path)
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        """Check that there is a folder to write to."""
+        if not self.path.parent.is_dir():
+            raise FileNotFoundError(f"CSVLogger: {self.path.parent} is no folder, make it first")
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """Write the file."""
@@ -124,7 +134,6 @@ class CSVLogger(Callback):
         writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self.path, text.getvalue().encode())
 
 
