@@ -53,6 +53,11 @@ def model() -> nn.Sequential:
     return nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
 
 
+def trainer_parts() -> dict[str, Any]:
+    made = model()
+    return {"model": made, "optimizer": optim.SGD(made.parameters(), lr=0.1)}
+
+
 def tensor() -> convolite.Tensor:
     return convolite.tensor(ones(2, 3), requires_grad=True)
 
@@ -128,7 +133,7 @@ CASES: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     (transforms.Normalize, {"mean": 0.5, "std": 1.0}),
     (transforms.Pad, {"padding": 1}),
     (transforms.RandomCrop, {"size": 4}),
-    (train.Trainer, {"model": model(), "optimizer": optimizer()}),
+    (train.Trainer, trainer_parts()),
     (train.Checkpoint, {"path": "run"}),
     (train.CSVLogger, {"path": "history.csv"}),
     (train.EarlyStopping, {}),
@@ -204,17 +209,17 @@ def test_data_of_other_kinds_is_named():
     with pytest.raises(TypeError, match=r"^History: history\['loss'\] must be a sequence, got 5"):
         train.History([0], {"loss": 5})
     with pytest.raises(ValueError, match=r"^ArrayDataset: images must have a sample axis"):
-        train.Trainer(model(), optimizer()).predict(np.array(1.0))
+        train.Trainer(**trainer_parts()).predict(np.array(1.0))
 
 
 @pytest.mark.parametrize("value", [None, 5, 1.5, [], b"a"])
 def test_paths_are_paths(value, tmp_path):
-    made = train.Trainer(model(), optimizer())
+    made = train.Trainer(**trainer_parts())
     calls = {
         "save": lambda: convolite.save({}, value),
         "load": lambda: convolite.load(value),
         "Trainer.save": lambda: made.save(value),
-        "Trainer.resume": lambda: train.Trainer.resume(value, model(), optimizer()),
+        "Trainer.resume": lambda: train.Trainer.resume(value, **trainer_parts()),
     }
     for name, call in calls.items():
         with pytest.raises(TypeError, match=f"^{name}: path must be a path, got "):

@@ -35,6 +35,8 @@ VALUES = [
     (lambda: nn.BatchNorm1d(3, eps=np.inf), "BatchNorm1d: eps must be finite, got inf"),
     (lambda: nn.BatchNorm1d(2**31), "BatchNorm1d: num_features must be below 2\\^31"),
     (lambda: nn.Conv2d(2**31, 1, 1), "Conv2d: in_channels must be below 2\\^31, got 2147483648"),
+    (lambda: nn.Conv2d(2, 2, 1, groups=0), "Conv2d: groups must be positive, got 0"),
+    (lambda: nn.Conv2d(2, 2, 1, dilation=0), r"Conv2d: dilation must be positive, got \(0, 0\)"),
     (lambda: nn.Conv2d(2**24, 1, 2), "Conv2d: one filter must be below 2\\^25 \\(weight.shape = "),
     (lambda: nn.Linear(2**31, 2**31), "Linear: in_features must be below 2\\^31, got 2147483648"),
     (lambda: nn.Linear(2, 2**28), "Linear: out_features must be below 2\\^28, got 268435456"),

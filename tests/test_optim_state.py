@@ -47,6 +47,10 @@ def test_schedules_one_after_the_other_are_loaded_together_or_not_at_all():
         (lambda s: s["param_groups"].append({}), "has 2 parameter groups, but the optimizer has 1"),
         (lambda s: s["param_groups"][0]["params"].pop(), "has 3 parameters, but the optimizer's"),
         (lambda s: s["param_groups"][0].pop("lr"), "group 0 of the state lacks the option 'lr'"),
+        (
+            lambda s: s["param_groups"][0].update(lr=True),
+            "lr of group 0 must be a number, got True",
+        ),
         (lambda s: s["state"].update({9: {}}), "speaks of parameter 9, but there are 4"),
         (lambda s: s["state"].update({"x": {}}), "speaks of parameter 'x', but there are 4"),
         (

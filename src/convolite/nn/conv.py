@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, float_dtype, padding4, pair, size
+from convolite._args import choice, count, excerpt, float_dtype, padding4, positive_pair
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter, empty_parameter
@@ -61,13 +61,13 @@ class Conv2d(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.in_channels = size("Conv2d", "in_channels", in_channels)
-        self.out_channels = size("Conv2d", "out_channels", out_channels)
-        self.kernel_size = pair("Conv2d", "kernel_size", kernel_size)
-        self.stride = pair("Conv2d", "stride", stride)
+        self.in_channels = count("Conv2d", "in_channels", in_channels)
+        self.out_channels = count("Conv2d", "out_channels", out_channels)
+        self.kernel_size = positive_pair("Conv2d", "kernel_size", kernel_size)
+        self.stride = positive_pair("Conv2d", "stride", stride)
         self.padding = padding
-        self.dilation = pair("Conv2d", "dilation", dilation)
-        self.groups = size("Conv2d", "groups", groups)
+        self.dilation = positive_pair("Conv2d", "dilation", dilation)
+        self.groups = count("Conv2d", "groups", groups)
         self.padding_mode = choice("Conv2d", "padding_mode", padding_mode, ("zeros",))
         choice("Conv2d", "device", "cpu" if device is None else device, ("cpu",))
         self._check()
@@ -117,12 +117,6 @@ class Conv2d(Module):
         return text if self.bias is not None else text + ", bias=False"
 
     def _check(self) -> None:
-        for name in ("in_channels", "out_channels", "groups"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Conv2d: {name} must be positive, got {getattr(self, name)}")
-        for name in ("kernel_size", "stride", "dilation"):
-            if min(getattr(self, name)) < 1:
-                raise ValueError(f"Conv2d: {name} must be positive, got {getattr(self, name)}")
         for name in ("in_channels", "out_channels"):
             if getattr(self, name) % self.groups:
                 raise ValueError(
@@ -133,4 +127,4 @@ class Conv2d(Module):
             "Conv2d", self.padding, self.kernel_size, self.kernel_size, self.stride, self.dilation
         )
         if min(sides) < 0:
-            raise ValueError(f"Conv2d: padding must not be negative, got {self.padding!r}")
+            raise ValueError(f"Conv2d: padding must not be negative, got {excerpt(self.padding)}")

@@ -60,7 +60,7 @@ def _check_options(where: str, i: int, group: Mapping[str, Any], saved: Mapping[
     if missing:
         raise ValueError(f"{where}: group {i} of the state lacks the option {missing[0]!r}")
     for key, value in group.items():
-        if isinstance(value, (int, float)) and not isinstance(saved[key], (int, float)):
+        if is_number(value) and not is_number(saved[key]):
             raise ValueError(
                 f"{where}: {key} of group {i} must be a number, got {excerpt(saved[key])}"
             )
