@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import convolite
-from convolite import nn, optim
+from convolite import models, nn, optim
 from convolite.data import ArrayDataset
 from convolite.functional import cross_entropy, mse_loss
 from convolite.optim.lr_scheduler import StepLR
@@ -144,3 +144,59 @@ def test_accuracy_refuses_what_has_no_classes():
         accuracy(np.zeros((4, 3)), np.zeros((4, 2)))
     with pytest.raises(ValueError, match=r"accuracy: output must be .* output.shape = \(4,\)"):
         accuracy(np.zeros(4), np.zeros(4))
+
+
+def test_an_optimizer_of_another_model_is_refused():
+    with pytest.raises(ValueError, match=r"^Trainer: optimizer holds none of the model's param"):
+        Trainer(small_model(), optim.SGD(small_model().parameters(), 0.1))
+    model = small_model()
+    Trainer(model, optim.SGD(list(model.parameters())[:1], 0.1))
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (
+            lambda t: t.predict(np.zeros((1, 28, 28))),
+            ValueError,
+            r"Trainer.predict: data must be images \(N, C, H, W\), got shape \(1, 28, 28\); of "
+            r"one image take image\[numpy.newaxis\]",
+        ),
+        (
+            lambda t: t.predict(np.zeros((0, 28, 28))),
+            ValueError,
+            r"Trainer.predict: data must be images \(N, C, H, W\), got shape \(0, 28, 28\); .*",
+        ),
+        (
+            lambda t: t.fit((np.zeros((1, 28, 28)), [0])),
+            ValueError,
+            r"Trainer.fit: train_data must be images \(N, C, H, W\), got shape \(1, 28, 28\); .*",
+        ),
+        (
+            lambda t: t.predict(np.zeros((28, 28))),
+            ValueError,
+            r"Trainer.predict: data must be images \(N, C, H, W\), got shape \(28, 28\)",
+        ),
+        (
+            lambda t: t.predict(np.zeros((2, 1, 28, 28)).tolist()),
+            TypeError,
+            r"Trainer.predict: data must be an array of images, a Dataset or a pair \(images, "
+            r"labels\), got a list of list; numpy.array\(data\) makes an array",
+        ),
+    ],
+)
+def test_images_that_lack_an_axis_are_refused_before_any_work(call, error, text):
+    model = models.sample_cnn()
+    calls = []
+    model.register_forward_hook(lambda *all: calls.append(all))
+    with pytest.raises(error, match=f"^{text}$"):
+        call(trainer_for(nn.Sequential(model)))
+    assert calls == []
+
+
+def test_predict_takes_no_image_and_lists_of_pairs():
+    for name in models.names():
+        trainer = trainer_for(models.create(name, num_classes=7))
+        assert trainer.predict(np.zeros((0, 1, 28, 28), np.float32)).shape == (0, 7)
+        pairs = [(np.zeros((1, 28, 28), np.float32), 0)] * 3
+        assert trainer.predict(pairs, probabilities=True).shape == (3, 7)

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from convolite import random
-from convolite._args import excerpt
+from convolite._args import excerpt, kind
 from convolite.autograd import no_grad
 from convolite.data import ArrayDataset, DataLoader, Subset
 from convolite.data.dataset import as_dataset
 from convolite.functional import cross_entropy
+from convolite.nn import Conv2d, Sequential
 from convolite.tensor import Tensor
 from convolite.train.metrics import Metric
 from convolite.train.modes import EvaluationMode
@@ -41,12 +42,43 @@ def as_loader(
     return DataLoader(dataset, batch_size, shuffle=shuffle, num_workers=1, seed=seed)
 
 
-def as_image_loader(op: str, data: Any, batch_size: int) -> DataLoader:
-    """Like `as_loader` without shuffling, for images that may come without labels."""
+def image_batches(op: str, model: Any, data: Any, batch_size: int) -> Iterator[Array]:
+    """Yield batches of images, in order, from all that `as_loader` takes or an array of images.
+
+    An array without images gives one batch, as empty as it is.
+    """
     if isinstance(data, (np.ndarray, Tensor)):
         images = np.asarray(data)
+        if images.shape[:1] == (0,):
+            _check_axes(op, "data", model, images.shape)
+            yield match_dtype(model, images)
+            return
         data = ArrayDataset(images, np.zeros(images.shape[:1], np.int64))
-    return as_loader(op, data, batch_size, shuffle=False)
+    if isinstance(data, list) and data and not _is_pair(data[0]):
+        raise TypeError(
+            f"{op}: data must be an array of images, a Dataset or a pair (images, labels), "
+            f"got a list of {kind(data[0])}; numpy.array(data) makes an array"
+        )
+    loader = as_loader(op, data, batch_size, shuffle=False)
+    if len(loader) > 0:
+        first, _ = loader.first_samples(1)
+        _check_axes(op, "data", model, (len(loader.dataset), *first.shape[1:]))
+    for batch, _ in loader:
+        yield match_dtype(model, batch)
+
+
+def _is_pair(sample: Any) -> bool:
+    return isinstance(sample, (tuple, list)) and len(sample) == 2
+
+
+def _check_axes(op: str, name: str, model: Any, shape: tuple[int, ...]) -> None:
+    """Refuse images that lack an axis, where the model's first layer tells which they need."""
+    first = model
+    while type(first) is Sequential and len(first) > 0:
+        first = first[0]
+    if isinstance(first, Conv2d) and len(shape) != 4:
+        hint = "; of one image take image[numpy.newaxis]" if len(shape) == 3 else ""
+        raise ValueError(f"{op}: {name} must be images (N, C, H, W), got shape {shape}{hint}")
 
 
 def match_dtype(model: Any, images: Array) -> Array:
@@ -80,6 +112,7 @@ def check_fits(
             f"(batch_size = {loader.batch_size})"
         )
     images, labels = loader.first_samples(min(loader.batch_size, _TRIED))
+    _check_axes(op, name, model, (len(loader.dataset), *images.shape[1:]))
     state = random.get_state()
     with no_grad(), EvaluationMode(model):
         output = model(Tensor(match_dtype(model, images)))

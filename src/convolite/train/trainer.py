@@ -25,7 +25,7 @@ from convolite.tensor import Tensor
 from convolite.train.callbacks import Callback
 from convolite.train.checkpoint import SavedState, read_checkpoint, write_checkpoint
 from convolite.train.history import History
-from convolite.train.inputs import as_image_loader, as_loader, check_fits, match_dtype
+from convolite.train.inputs import as_loader, check_fits, image_batches, match_dtype
 from convolite.train.interrupt import InterruptGuard, SafeInterrupt
 from convolite.train.metrics import Metric, RunningMeans, named_metrics
 from convolite.train.modes import EvaluationMode
@@ -191,11 +191,10 @@ class Trainer:
         ndarray, shape (N, ...)
         """
         _args.at_least("Trainer.predict", "batch_size", batch_size, 1)
-        loader = as_image_loader("Trainer.predict", data, batch_size)
         outputs = []
         with no_grad(), EvaluationMode(self.model):
-            for images, _ in loader:
-                output = self.model(Tensor(match_dtype(self.model, images)))
+            for images in image_batches("Trainer.predict", self.model, data, batch_size):
+                output = self.model(Tensor(images))
                 outputs.append((softmax(output, 1) if probabilities else output).numpy())
         return np.concatenate(outputs)
 
