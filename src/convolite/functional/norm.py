@@ -83,7 +83,8 @@ def batch_norm(
     running_mean, running_var : Tensor or array, (C,), or None
         Used as they are unless `training`. In training the batch's own statistics are used, and
         these are updated in place: ``running = (1 - momentum) running + momentum batch``, with
-        the unbiased variance of the batch.
+        the unbiased variance of the batch. So they must be C-contiguous, writeable and in native
+        byte order.
     weight, bias : Tensor, (C,), optional
         1 and 0 unless given.
     training : bool
