@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import convolite
-from convolite import models, nn
+from convolite import functional, models, nn
 
 pytestmark = pytest.mark.smoke
 
@@ -159,3 +159,21 @@ def test_modules_and_functions_refuse_in_the_same_words(options):
 def test_initial_values_at_the_ends_of_a_dtype():
     assert np.isinf(nn.init.constant_(FLOATS, np.inf).numpy()).all()
     assert nn.init.kaiming_uniform_(DOUBLES, a=1e200).numpy().max() == 0.0
+
+
+def test_a_class_without_forward_is_named():
+    class Half(nn.Module):
+        pass
+
+    for module, name in ((Half(), "Half"), (nn.ModuleList(), "ModuleList")):
+        with pytest.raises(NotImplementedError, match=f"^{name}: the class defines no forward$"):
+            module(1)
+
+
+def test_float_classes_are_told_how_to_become_integers():
+    logits = np.zeros((2, 3), np.float32)
+    hint = r"; convolite.tensor\(labels, dtype=np.int64\) makes integers$"
+    with pytest.raises(ValueError, match=r"^cross_entropy: target must be integers .*" + hint):
+        functional.cross_entropy(logits, convolite.tensor([0, 1]))
+    with pytest.raises(ValueError, match=r"\(input.shape = \(2, 3\)\)$"):
+        functional.cross_entropy(logits, np.zeros((2, 4)))

@@ -131,9 +131,12 @@ def _with_probabilities(
     logits: Tensor, labels: Array, weight: Array | None, smoothing: float, reduction: str
 ) -> Tensor:
     if labels.shape != logits.shape or logits.ndim == 0:
+        hint = ""
+        if labels.ndim < max(logits.ndim, 1):
+            hint = "; convolite.tensor(labels, dtype=np.int64) makes integers"
         raise ValueError(
             "cross_entropy: target must be integers (classes) or floats in the shape of input, "
-            f"got {labels.dtype} of shape {labels.shape} (input.shape = {logits.shape})"
+            f"got {labels.dtype} of shape {labels.shape} (input.shape = {logits.shape}){hint}"
         )
     if not 0.0 <= smoothing <= 1.0:
         raise ValueError(f"cross_entropy: label_smoothing must be from 0 to 1, got {smoothing}")

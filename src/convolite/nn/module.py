@@ -43,13 +43,16 @@ class Module:
     """
 
     training: bool = True
-    forward: Callable[..., Any]
     _buffer_names: Mapping[str, bool] = {}
     _forward_hooks: Mapping[int, Hook] = {}
 
-    def __call__(self, *inputs: Any, **options: Any) -> Any:
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """Compute the output; every subclass that is called defines it."""
+        raise NotImplementedError(f"{type(self).__name__}: the class defines no forward")
+
+    def __call__(self, *inputs: Any, **options: Any) -> Tensor:
         """Run `forward`, then the hooks."""
-        output = self.forward(*inputs, **options)
+        output: Tensor = self.forward(*inputs, **options)
         for hook in tuple(self._forward_hooks.values()):
             replacement = hook(self, inputs, output)
             output = output if replacement is None else replacement
