@@ -401,3 +401,29 @@ TENSOR = convolite.tensor(np.zeros((2, 3)), requires_grad=True)
 def test_wrong_calls_say_what_is_wrong(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("name", ["sum", "mean", "max", "min"])
+def test_reductions_know_the_names_dim_and_keepdim(name):
+    values = Tensor(np.arange(12.0).reshape(3, 4))
+    reduce = getattr(values, name)
+    assert_exact(reduce(dim=1).numpy(), reduce(1).numpy())
+    assert_exact(reduce(dim=(0, -1), keepdim=True).numpy(), reduce((0, 1), True).numpy())
+    with pytest.raises(TypeError, match=f"^{name}: axis and dim are two names of one argument"):
+        reduce(0, dim=0)
+
+
+def test_one_number_is_formatted_and_more_are_not():
+    assert f"{Tensor(np.array([[1.25]])):.1f} {Tensor(np.array(7)):03d}" == "1.2 007"
+    pair = Tensor([1.0, 2.0])
+    assert f"{pair}" == str(pair)
+    with pytest.raises(TypeError, match=r"^format: .* one element for '.3f', got shape \(2,\)$"):
+        format(pair, ".3f")
+
+
+def test_abs_and_its_gradient():
+    values = Tensor(np.array([-2.0, 0.0, 3.0]), requires_grad=True)
+    output = abs(values)
+    assert_exact(output.numpy(), np.array([2.0, 0.0, 3.0]))
+    output.backward(np.array([10.0, 10.0, 10.0]))
+    assert_exact(values.grad.numpy(), np.array([-10.0, 0.0, 10.0]))

@@ -65,6 +65,9 @@ class Arithmetic(Differentiable):
     def __neg__(self) -> Tensor:
         return operators.Negative.apply(self)
 
+    def __abs__(self) -> Tensor:
+        return operators.Absolute.apply(self)
+
     def exp(self) -> Tensor:
         """Return e to the power of every element."""
         return operators.Exponential.apply(self)

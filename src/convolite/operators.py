@@ -209,6 +209,20 @@ class Negative(Function):
         return (_core.unary("negative", grad_output),)
 
 
+class Absolute(Function):
+    """|input|; the gradient at 0 is 0."""
+
+    @staticmethod
+    def forward(ctx: Context, input: Array) -> Array:
+        ctx.save(input=input)
+        return _core.unary("abs", input)
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> Gradients:
+        sign = _core.unary("sign", ctx.saved.input)
+        return (_core.binary("multiply", grad_output, sign),)
+
+
 class Exponential(Function):
     """e ** input; the derivative is the output."""
 

@@ -195,21 +195,33 @@ class Tensor(Arithmetic):
                 )
         run_backward(self, gradient, retain_graph)
 
-    def sum(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """Return the sum over an axis, a tuple of axes, or all of them (None)."""
-        return reductions.Sum.apply(self, self._axes("sum", axis), bool(keepdims))
+    def sum(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
+        """Return the sum over an axis, a tuple of axes, or all; `dim`, `keepdim` mean the same."""
+        axes = self._axes("sum", axis, dim)
+        return reductions.Sum.apply(self, axes, bool(keepdims or keepdim))
 
-    def mean(self, axis: Any = None, keepdims: bool = False) -> Tensor:
-        """Return the mean over an axis, a tuple of axes, or all of them (None)."""
-        return reductions.Mean.apply(self, self._axes("mean", axis), bool(keepdims))
+    def mean(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
+        """Return the mean over an axis, a tuple of axes, or all; `dim`, `keepdim` mean the same."""
+        axes = self._axes("mean", axis, dim)
+        return reductions.Mean.apply(self, axes, bool(keepdims or keepdim))
 
-    def max(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+    def max(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
         """Return the largest values; equal ones share the gradient evenly."""
-        return reductions.Extremum.apply(self, "max", self._axes("max", axis), bool(keepdims))
+        axes = self._axes("max", axis, dim)
+        return reductions.Extremum.apply(self, "max", axes, bool(keepdims or keepdim))
 
-    def min(self, axis: Any = None, keepdims: bool = False) -> Tensor:
+    def min(
+        self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
+    ) -> Tensor:
         """Return the smallest values; equal ones share the gradient evenly."""
-        return reductions.Extremum.apply(self, "min", self._axes("min", axis), bool(keepdims))
+        axes = self._axes("min", axis, dim)
+        return reductions.Extremum.apply(self, "min", axes, bool(keepdims or keepdim))
 
     def argmax(self, axis: int | None = None) -> Any:
         """Return the positions of the largest values, as integers (an ndarray, no gradient)."""
@@ -273,7 +285,11 @@ class Tensor(Arithmetic):
             )
         return position % self.ndim
 
-    def _axes(self, op: str, axis: Any) -> tuple[int, ...]:
+    def _axes(self, op: str, axis: Any, dim: Any) -> tuple[int, ...]:
+        if dim is not None:
+            if axis is not None:
+                raise TypeError(f"{op}: axis and dim are two names of one argument, give one")
+            axis = dim
         if axis is None:
             return tuple(range(self.ndim))
         given = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
@@ -308,6 +324,15 @@ class Tensor(Arithmetic):
 
     def __int__(self) -> int:
         return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        if not spec:
+            return repr(self)
+        if self._data.size != 1:
+            raise TypeError(
+                f"format: the tensor must have one element for {spec!r}, got shape {self.shape}"
+            )
+        return format(self.item(), spec)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         if copy:
