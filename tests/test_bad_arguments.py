@@ -253,3 +253,9 @@ def test_what_is_no_number_is_not_combined_or_compared(other):
         tensor() + other
     with pytest.raises((TypeError, ValueError), match=r"^a tensor cannot be compared|^lt: shapes"):
         assert tensor() < other
+
+
+@pytest.mark.parametrize("widths", [[1, 2, 3], [-9, 0], [1] * 6])
+def test_widths_of_a_generator_are_shown(widths):
+    with pytest.raises(ValueError, match=rf"^pad: .*{re.escape(str(tuple(widths)))}"):
+        F.pad(ones(2, 2), (width for width in widths))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convolite import random
-from convolite._args import choice, integer, items, number, room, size
+from convolite._args import choice, excerpt, integer, items, number, room, size
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor, as_tensor
 
@@ -136,7 +136,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
     if len(given) % 2 or len(given) > 2 * tensor.ndim:
         raise ValueError(
             f"pad: pad must hold two widths for each of at most {tensor.ndim} axes, "
-            f"got {tuple(pad)}"
+            f"got {excerpt(tuple(given))}"
         )
     pairs = list(zip(given[::2], given[1::2], strict=True))
     widths = ((0, 0),) * (tensor.ndim - len(pairs)) + tuple(reversed(pairs))
@@ -144,10 +144,10 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
         if length + min(before, 0) + min(after, 0) < 0:
             raise ValueError(
                 f"pad: cannot cut {-min(before, 0) - min(after, 0)} from an axis of {length} "
-                f"(input.shape = {tensor.shape}, pad = {tuple(pad)})"
+                f"(input.shape = {tensor.shape}, pad = {excerpt(tuple(given))})"
             )
     sizes = (length + sum(width) for length, width in zip(tensor.shape, widths, strict=True))
-    room("pad", "pad", pad, sizes)
+    room("pad", "pad", tuple(given), sizes)
     return Pad.apply(tensor, widths, number("pad", "value", value))
 
 
