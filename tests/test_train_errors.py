@@ -200,3 +200,15 @@ def test_predict_takes_no_image_and_lists_of_pairs():
         assert trainer.predict(np.zeros((0, 1, 28, 28), np.float32)).shape == (0, 7)
         pairs = [(np.zeros((1, 28, 28), np.float32), 0)] * 3
         assert trainer.predict(pairs, probabilities=True).shape == (3, 7)
+
+
+def test_the_module_of_the_loss_is_checked_like_its_function():
+    dataset = blobs(20)
+    dataset.labels[19] = 7
+    model = small_model()
+    before = weights_of(model)
+    with pytest.raises(ValueError, match=r"^Trainer.fit: train_data has label 7 at position 19"):
+        trainer_for(model, loss=nn.CrossEntropyLoss()).fit(dataset, batch_size=5, verbose=False)
+    assert_same_weights(weights_of(model), before)
+    loss = nn.CrossEntropyLoss(ignore_index=7)
+    trainer_for(model, loss=loss).fit(dataset, batch_size=5, verbose=False)

@@ -14,7 +14,7 @@ from convolite.autograd import no_grad
 from convolite.data import ArrayDataset, DataLoader, Subset
 from convolite.data.dataset import as_dataset
 from convolite.functional import cross_entropy
-from convolite.nn import Conv2d, Sequential
+from convolite.nn import Conv2d, CrossEntropyLoss, Sequential
 from convolite.tensor import Tensor
 from convolite.train.metrics import Metric
 from convolite.train.modes import EvaluationMode
@@ -116,12 +116,17 @@ def check_fits(
     state = random.get_state()
     with no_grad(), EvaluationMode(model):
         output = model(Tensor(match_dtype(model, images)))
-        if loss is cross_entropy and output.ndim > 1:
-            _check_targets(op, name, loader.dataset, labels, output.shape)
+        if _takes_classes(loss) and output.ndim > 1:
+            ignored = getattr(loss, "ignore_index", _IGNORED_LABEL)
+            _check_targets(op, name, loader.dataset, labels, output.shape, ignored)
         _try(op, name, "loss", lambda *pair: _require_number(loss(*pair)), output, labels)
     for metric_name, metric in metrics.items():
         _try(op, name, f"metric {metric_name}", metric, output.numpy(), labels)
     random.set_state(state)
+
+
+def _takes_classes(loss: Any) -> bool:
+    return loss is cross_entropy or type(loss) is CrossEntropyLoss
 
 
 def _try(
@@ -142,7 +147,7 @@ def _require_number(loss: Any) -> Any:
 
 
 def _check_targets(
-    op: str, name: str, dataset: Any, first: Array, output_shape: tuple[int, ...]
+    op: str, name: str, dataset: Any, first: Array, output_shape: tuple[int, ...], ignored: int
 ) -> None:
     """Compare the labels, all where they can be had at once, with what cross-entropy takes."""
     labels = _all_labels(dataset)
@@ -161,7 +166,7 @@ def _check_targets(
             f"{labels.shape}{hint}"
         )
     if labels.dtype.kind != "f":
-        _check_labels(op, name, labels, output_shape[1])
+        _check_labels(op, name, labels, output_shape[1], ignored)
 
 
 def _check_finite(op: str, name: str, labels: Array) -> None:
@@ -173,8 +178,8 @@ def _check_finite(op: str, name: str, labels: Array) -> None:
         )
 
 
-def _check_labels(op: str, name: str, labels: Array, classes: int) -> None:
-    outside = ((labels < 0) | (labels >= classes)) & (labels != _IGNORED_LABEL)
+def _check_labels(op: str, name: str, labels: Array, classes: int, ignored: int) -> None:
+    outside = ((labels < 0) | (labels >= classes)) & (labels != ignored)
     if outside.any():
         position = int(outside.ravel().argmax())
         raise ValueError(
