@@ -185,19 +185,8 @@ class Convolution {
   // Units [begin, end) -> values [plane][tile][source channel].
   void transform(const Job& job, Index begin, Index end, LaneRectangle& source, float* values,
                  Index stride) const {
-    const HW size{grid_.source.h, grid_.source.w};
     for_each_block(grid_, begin, end, [&](const TileBlock& block, Index tile) {
-      const Index y = kTile * block.row_begin - grid_.top,
-                  x = kTile * block.column_begin - grid_.left;
-      source.load(job.source + block.image * grid_.source.c * grid_.source.pixels(), size, y, x,
-                  kTile * (block.row_end - block.row_begin) + 2, kTile * block.columns() + 2);
-      for (Index row = block.row_begin; row < block.row_end; ++row) {
-        for (Index column = block.column_begin; column < block.column_end; ++column, ++tile) {
-          const float* pixels[kPlanes];
-          source.window(kTile * row - grid_.top, kTile * column - grid_.left, kWindow, pixels);
-          table_.winograd.input(pixels, padded_, values + tile * padded_, stride);
-        }
-      }
+      transform_windows(grid_, block, job.source, tile, source, values, stride);
     });
   }
 

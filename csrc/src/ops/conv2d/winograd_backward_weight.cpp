@@ -96,7 +96,7 @@ class BackwardWeight {
       const Index begin = first + task * units_, stop = std::min(begin + units_, end);
       for_each_block(grid_, begin, stop, [&](const TileBlock& block, Index tile) {
         tile += starts[static_cast<std::size_t>(task)];
-        transform_input(input, block, tile, inputs[number], values);
+        transform_windows(grid_, block, input, tile, inputs[number], values, value_stride_);
         transform_grad(grad_output, block, tile, tiles, outputs[number], grads);
       });
     });
@@ -106,21 +106,6 @@ class BackwardWeight {
   LaneRectangle rectangle(const Nchw& image, Index halo, Index lanes) const {
     const Index width = std::min(kTile * grid_.unit_tiles() + halo, image.w);
     return {image.c, lanes, (kTile * units_ + halo) * width};
-  }
-
-  void transform_input(const float* input, const TileBlock& block, Index tile, LaneRectangle& image,
-                       float* values) const {
-    const Nchw& size = grid_.source;
-    image.load(input + block.image * size.c * size.pixels(), {size.h, size.w},
-               kTile * block.row_begin - grid_.top, kTile * block.column_begin - grid_.left,
-               kTile * (block.row_end - block.row_begin) + 2, kTile * block.columns() + 2);
-    for (Index row = block.row_begin; row < block.row_end; ++row) {
-      for (Index column = block.column_begin; column < block.column_end; ++column, ++tile) {
-        const float* pixels[kPlanes];
-        image.window(kTile * row - grid_.top, kTile * column - grid_.left, kWindow, pixels);
-        table_.winograd.input(pixels, padded_, values + tile * padded_, value_stride_);
-      }
-    }
   }
 
   void transform_grad(const float* grad_output, const TileBlock& block, Index tile, Index tiles,

@@ -70,4 +70,21 @@ void LaneRectangle::window(Index y, Index x, Index side, const float** values) c
   }
 }
 
+void transform_windows(const TileGrid& grid, const TileBlock& block, const float* source,
+                       Index tile, LaneRectangle& image, float* values, Index stride) {
+  const Nchw& size = grid.source;
+  constexpr Index halo = kWindow - kTile;
+  image.load(source + block.image * size.c * size.pixels(), {size.h, size.w},
+             kTile * block.row_begin - grid.top, kTile * block.column_begin - grid.left,
+             kTile * (block.row_end - block.row_begin) + halo, kTile * block.columns() + halo);
+  for (Index row = block.row_begin; row < block.row_end; ++row) {
+    for (Index column = block.column_begin; column < block.column_end; ++column, ++tile) {
+      const float* pixels[kPlanes];
+      image.window(kTile * row - grid.top, kTile * column - grid.left, kWindow, pixels);
+      kernels<float>().winograd.input(pixels, image.padded_channels(),
+                                      values + tile * image.padded_channels(), stride);
+    }
+  }
+}
+
 }  // namespace convolite::winograd

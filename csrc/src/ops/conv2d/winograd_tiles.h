@@ -67,4 +67,9 @@ class LaneRectangle {
   Index row_begin_ = 0, row_end_ = 0, column_begin_ = 0, column_end_ = 0;  // inside the image
 };
 
+// Transforms the windows of a block whose tiles have numbers from `tile` on: values
+// [plane][tile][padded channel], planes `stride` apart.
+void transform_windows(const TileGrid& grid, const TileBlock& block, const float* source,
+                       Index tile, LaneRectangle& image, float* values, Index stride);
+
 }  // namespace convolite::winograd
