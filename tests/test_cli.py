@@ -450,5 +450,6 @@ def test_a_wrong_environment_variable_is_one_line(name: str, value: str) -> None
     environment = {**os.environ, name: value}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"convolite: {name}={value} is not ")
+    assert done.stderr.startswith(f"convolite: {name}")
+    assert value in done.stderr
     assert done.stderr.count("\n") == 1

@@ -7,7 +7,6 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <stdexcept>
 
 namespace convolite {
 namespace {
@@ -66,9 +65,8 @@ const Level* find_level(const std::string& name) {
 const Level* choose() {
   if (const char* forced = std::getenv("CONVOLITE_ISA"); forced && *forced) {
     if (const Level* level = find_level(forced)) return level;
-    throw std::runtime_error("CONVOLITE_ISA=" + std::string(forced) +
-                             " is not one of: " + join(compiled_isas()) +
-                             " (this CPU supports up to " + supported_isas().back() + ")");
+    fail("CONVOLITE_ISA must be one of ", join(supported_isas()),
+         " on this CPU (compiled: ", join(compiled_isas()), "), got ", forced);
   }
   return find_level(supported_isas().back());
 }

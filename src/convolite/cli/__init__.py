@@ -27,10 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     name = "convolite"
     try:
-        try:
-            core.config()  # reads CONVOLITE_ISA and CONVOLITE_NUM_THREADS
-        except RuntimeError as error:
-            return _report(f"{name}: {_one_line(error)}")
+        core.config()  # reads CONVOLITE_ISA and CONVOLITE_NUM_THREADS
         from convolite.cli.arguments import build_parser  # takes a while: Ctrl-C may come
 
         parsed = build_parser().parse_args(arguments)
