@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
+
+from contenders import Contender, machine, serve
 
 CHECKED_STEPS = 5
 PEERS = ("eager", "channels_last", "compile")
@@ -33,7 +34,7 @@ LAYERS = (
 def main() -> int:
     arguments = parse_arguments()
     if arguments.contender:
-        return serve(arguments)
+        return be_contender(arguments)
     subprocess.run([sys.executable, "-c", "import convolite; convolite.show_config()"], check=True)
     results = [compare(arguments, batch_norm) for batch_norm in (False, True)]
     report = {
@@ -66,77 +67,39 @@ def parse_arguments() -> argparse.Namespace:
     return arguments
 
 
-class Contender:
-    """A process that builds its network once and then times a block of steps when asked."""
-
-    def __init__(self, name: str, arguments: argparse.Namespace, batch_norm: bool) -> None:
-        self.name = name
-        self.seconds: list[float] = []
-        python = sys.executable if name == "convolite" else arguments.peer_python
-        command = [
-            python,
-            __file__,
-            "--contender",
-            name,
-            "--batch",
-            str(arguments.batch),
-            "--threads",
-            str(arguments.threads),
-        ]
-        environment = dict(os.environ)
-        if name != "convolite":
-            environment.update(OMP_PROC_BIND="true", OMP_NUM_THREADS=str(arguments.threads))
-        self.process = subprocess.Popen(
-            command + ["--batch-norm"] * batch_norm,
-            env=environment,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        self.hello = self.ask(0)
-
-    def ask(self, steps: int) -> dict:
-        self.process.stdin.write(f"{steps}\n")
-        self.process.stdin.flush()
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"train_step: {self.name} ended early")
-        return json.loads(line)
-
-    def close(self) -> None:
-        self.process.stdin.close()
-        self.process.wait()
-
-
 def compare(arguments: argparse.Namespace, batch_norm: bool) -> dict:
     names = ["convolite", *(PEERS if arguments.peer_python else ())]
-    contenders = [Contender(name, arguments, batch_norm) for name in names]
+    options = ["--batch", str(arguments.batch), "--threads", str(arguments.threads)]
+    options += ["--batch-norm"] * batch_norm
+    contenders = [Contender(name, __file__, options, arguments.peer_python) for name in names]
+    hellos = {each.name: each.ask(0) for each in contenders}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
     for _ in range(arguments.rounds):
         for contender in contenders:
-            contender.seconds += contender.ask(arguments.steps)["seconds"]
+            seconds[contender.name] += contender.ask(arguments.steps)["seconds"]
     for contender in contenders:
         contender.close()
-    return summarize(contenders, batch_norm)
+    return summarize(hellos, seconds, batch_norm)
 
 
-def summarize(contenders: list[Contender], batch_norm: bool) -> dict:
+def summarize(hellos: dict, seconds: dict[str, list[float]], batch_norm: bool) -> dict:
     title = "sample_cnn with batch norm" if batch_norm else "sample_cnn"
-    versions = ", ".join(f"{each.name} {each.hello['version']}" for each in contenders)
+    versions = ", ".join(f"{name} {hello['version']}" for name, hello in hellos.items())
     print(f"\n{title}, {versions}")
     print(f"{'':14}{'median ms':>10}{'quartile':>10}  losses of the first steps")
     rows = {}
-    for contender in contenders:
-        milliseconds = [1000 * second for second in contender.seconds]
+    for name, hello in hellos.items():
+        milliseconds = [1000 * second for second in seconds[name]]
         quartile, median, _ = statistics.quantiles(milliseconds, n=4)
-        losses = contender.hello["losses"]
-        rows[contender.name] = {
+        losses = hello["losses"]
+        rows[name] = {
             "median_ms": median,
             "quartile_ms": quartile,
             "losses": losses,
-            "version": contender.hello["version"],
+            "version": hello["version"],
         }
         print(
-            f"{contender.name:14}{median:10.2f}{quartile:10.2f}  "
+            f"{name:14}{median:10.2f}{quartile:10.2f}  "
             + " ".join(f"{loss:.5f}" for loss in losses)
         )
     check_losses(rows)
@@ -161,36 +124,23 @@ def check_losses(rows: dict) -> None:
                 raise SystemExit(f"train_step: losses of {name} and convolite differ: {b} and {a}")
 
 
-def machine() -> dict:
-    model = next(
-        (
-            line.split(":")[1].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if line.startswith("model name")
-        ),
-        platform.processor(),
-    )
-    return {"processor": model, "cores": os.cpu_count(), "system": platform.platform()}
-
-
-def serve(arguments: argparse.Namespace) -> int:
-    """Be one contender: answer each number of steps on standard input with their seconds."""
-    import time
-
+def be_contender(arguments: argparse.Namespace) -> int:
+    """Answer each number of steps with their seconds."""
     build = build_convolite if arguments.contender == "convolite" else build_torch
     step, version = build(arguments)
     losses = [step() for _ in range(CHECKED_STEPS)]
     for _ in range(10):
         step()
-    for line in sys.stdin:
+
+    def answer(steps: int) -> dict:
         seconds = []
-        for _ in range(int(line)):
+        for _ in range(steps):
             begin = time.perf_counter()
             step()
             seconds.append(time.perf_counter() - begin)
-        print(json.dumps({"seconds": seconds, "losses": losses, "version": version}), flush=True)
-        time.sleep(0.05)
-    return 0
+        return {"seconds": seconds, "losses": losses, "version": version}
+
+    return serve(answer)
 
 
 def problem(batch: int):

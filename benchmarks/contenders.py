@@ -1,0 +1,73 @@
+"""Processes that take turns, so that convolite and PyTorch are measured in one run.
+
+A contender is this interpreter or the one that has torch, running the benchmark's own file with
+`--contender NAME`. It answers each line of JSON on standard input with one on standard output, and
+rests after each answer, so that the threads of one do not spin while the next one works.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+class Contender:
+    """One process. PyTorch's threads are bound to cores, which is its best."""
+
+    def __init__(self, name: str, script: str, options: list[str], peer_python: str | None) -> None:
+        self.name = name
+        ours = name == "convolite"
+        environment = dict(os.environ)
+        if not ours:
+            threads = options[options.index("--threads") + 1]
+            environment.update(OMP_PROC_BIND="true", OMP_NUM_THREADS=threads)
+        self.process = subprocess.Popen(
+            [sys.executable if ours else str(peer_python), script, "--contender", name, *options],
+            env=environment,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def ask(self, question: Any) -> Any:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(question) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.name} ended early")
+        return json.loads(line)
+
+    def close(self) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def serve(answer: Callable[[Any], Any]) -> int:
+    """Be a contender: answer every question until standard input ends."""
+    for line in sys.stdin:
+        print(json.dumps(answer(json.loads(line))), flush=True)
+        time.sleep(0.05)
+    return 0
+
+
+def machine() -> dict[str, Any]:
+    """Processor, number of cores and system, for the report."""
+    model = next(
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+            if line.startswith("model name")
+        ),
+        platform.processor(),
+    )
+    return {"processor": model, "cores": os.cpu_count(), "system": platform.platform()}
