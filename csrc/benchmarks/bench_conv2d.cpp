@@ -132,8 +132,8 @@ struct Problem {
 
 void run_forward(benchmark::State& state, const Case& row) {
   Problem& p = problem_of<Problem>(row);
-  checked_loop(
-      state,
+  checked_operations(
+      state, p.operations(),
       [&] {
         return p.on_slices(p.naive.n, p.naive.oc,
                            [&](Index image, Index o) { return p.output_plane_is_right(image, o); });
@@ -142,13 +142,12 @@ void run_forward(benchmark::State& state, const Case& row) {
         conv2d_forward<float>(p.shape, span(p.input), span(p.weight), {}, Activation::none,
                               span(p.output));
       });
-  report_operations(state, p.operations());
 }
 
 void run_backward_input(benchmark::State& state, const Case& row) {
   Problem& p = problem_of<Problem>(row);
-  checked_loop(
-      state,
+  checked_operations(
+      state, p.operations(),
       [&] {
         return p.on_slices(p.naive.n, p.naive.c, [&](Index image, Index c) {
           return p.grad_input_plane_is_right(image, c);
@@ -158,13 +157,12 @@ void run_backward_input(benchmark::State& state, const Case& row) {
         conv2d_backward_input<float>(p.shape, span(p.grad_output), span(p.weight),
                                      span(p.grad_input));
       });
-  report_operations(state, p.operations());
 }
 
 void run_backward_weight(benchmark::State& state, const Case& row) {
   Problem& p = problem_of<Problem>(row);
-  checked_loop(
-      state,
+  checked_operations(
+      state, p.operations(),
       [&] {
         return p.on_slices(p.naive.oc, p.group_in,
                            [&](Index o, Index c) { return p.filter_is_right(o, c); });
@@ -173,7 +171,6 @@ void run_backward_weight(benchmark::State& state, const Case& row) {
         conv2d_backward_weight<float>(p.shape, span(p.grad_output), span(p.input),
                                       span(p.grad_weight));
       });
-  report_operations(state, p.operations());
 }
 
 }  // namespace

@@ -65,46 +65,42 @@ void run_matmul(benchmark::State& state, const Case& row) {
   Problem& p = problem_of<Problem>(row);
   const MatmulShape shape = MatmulShape::infer(p.m, p.k, p.k, p.n);
   const Product product{p.m, p.n, p.k, p.input, p.weight, false, false};
-  checked_loop(
-      state, [&] { return product.equals(p.output); },
+  checked_operations(
+      state, p.operations(), [&] { return product.equals(p.output); },
       [&] { matmul<float>(shape, span(p.input), span(p.weight), span(p.output)); });
-  report_operations(state, p.operations());
 }
 
 void run_forward(benchmark::State& state, const Case& row) {
   Problem& p = problem_of<Problem>(row);
   const Product product{p.m, p.n, p.k, p.input, p.weight, false, true};
-  checked_loop(
-      state, [&] { return product.equals(p.output); },
+  checked_operations(
+      state, p.operations(), [&] { return product.equals(p.output); },
       [&] {
         linear_forward<float>(p.shape, span(p.input), span(p.weight), {}, Activation::none,
                               span(p.output));
       });
-  report_operations(state, p.operations());
 }
 
 void run_backward_input(benchmark::State& state, const Case& row) {
   Problem& p = problem_of<Problem>(row);
   const Product product{p.m, p.k, p.n, p.grad_output, p.weight, false, false};
-  checked_loop(
-      state, [&] { return product.equals(p.grad_input); },
+  checked_operations(
+      state, p.operations(), [&] { return product.equals(p.grad_input); },
       [&] {
         linear_backward_input<float>(p.shape, span(p.grad_output), span(p.weight),
                                      span(p.grad_input));
       });
-  report_operations(state, p.operations());
 }
 
 void run_backward_weight(benchmark::State& state, const Case& row) {
   Problem& p = problem_of<Problem>(row);
   const Product product{p.n, p.k, p.m, p.grad_output, p.input, true, false};
-  checked_loop(
-      state, [&] { return product.equals(p.grad_weight); },
+  checked_operations(
+      state, p.operations(), [&] { return product.equals(p.grad_weight); },
       [&] {
         linear_backward_weight<float>(p.shape, span(p.grad_output), span(p.input),
                                       span(p.grad_weight));
       });
-  report_operations(state, p.operations());
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <vector>
 
@@ -21,6 +22,8 @@ constexpr Index kTasksPerThread = 16;
 constexpr Index kEnoughWork = Index{1} << 40;  // never run inline
 constexpr Index kCopyBlock = 1 << 16;
 constexpr int kRounds = 5;
+constexpr int kTurns = 21;
+constexpr double kTurnSeconds = 2e-3;
 
 template <class Body>
 double seconds(Body body) {
@@ -77,21 +80,37 @@ class Tile {
 
 }  // namespace
 
-double multiply_add_peak() {
-  double best = 0;
+double multiply_add_burst() {
   static const std::vector<Tile> tiles(static_cast<std::size_t>(get_num_threads()));
   const Index tasks = kTasksPerThread * get_num_threads();
   const double operations = tiles.front().operations() * static_cast<double>(kTilesPerTask * tasks);
-  for (int round = 0; round < kRounds; ++round) {
-    const double time = seconds([&] {
-      parallel_for(tasks, kEnoughWork, [&](Index, int worker) {
-        const Tile& tile = tiles[static_cast<std::size_t>(worker)];
-        for (Index i = 0; i < kTilesPerTask; ++i) tile.run();
-      });
+  const double time = seconds([&] {
+    parallel_for(tasks, kEnoughWork, [&](Index, int worker) {
+      const Tile& tile = tiles[static_cast<std::size_t>(worker)];
+      for (Index i = 0; i < kTilesPerTask; ++i) tile.run();
     });
-    best = std::max(best, operations / time);
-  }
+  });
+  return operations / time;
+}
+
+double multiply_add_peak() {
+  double best = 0;
+  for (int round = 0; round < kRounds; ++round) best = std::max(best, multiply_add_burst());
   return best;
+}
+
+double median_share_of_peak(double operations, const std::function<void()>& run) {
+  std::vector<double> shares;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    const double peak = multiply_add_burst();
+    int runs = 0;
+    double time = 0;
+    for (; time < kTurnSeconds; ++runs) time += seconds(run);
+    shares.push_back(operations * runs / time / peak);
+  }
+  const auto middle = shares.begin() + kTurns / 2;
+  std::nth_element(shares.begin(), middle, shares.end());
+  return *middle;
 }
 
 double copy_bandwidth(Index bytes) {

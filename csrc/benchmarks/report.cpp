@@ -13,9 +13,10 @@ Counter rate(double value) {
 
 }  // namespace
 
-void report_operations(benchmark::State& state, double operations) {
+void report_operations(benchmark::State& state, double operations,
+                       const std::function<void()>& run) {
   state.counters["GFLOP/s"] = rate(operations / 1e9);
-  state.counters["peak%"] = rate(100 * operations / multiply_add_peak());
+  state.counters["peak%"] = 100 * median_share_of_peak(operations, run);
 }
 
 void report_bytes(benchmark::State& state, Index bytes) {

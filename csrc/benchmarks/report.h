@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 #include <convolite/types.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -14,8 +15,9 @@ namespace convolite::benchmarks {
 
 using testing::Case;
 
-// Adds GFLOP/s and `peak%` (of multiply_add_peak) of `operations` per iteration.
-void report_operations(benchmark::State& state, double operations);
+// Adds GFLOP/s and `peak%` (median_share_of_peak) of run(), which does `operations`.
+void report_operations(benchmark::State& state, double operations,
+                       const std::function<void()>& run);
 
 // Adds GB/s and `copy%` (of copy_bandwidth for as many bytes) of `bytes` read and written per
 // iteration.
@@ -55,6 +57,12 @@ bool checked_loop(benchmark::State& state, Check check, Run run) {
   }
   for (auto _ : state) run();
   return true;
+}
+
+// checked_loop for what is bound by arithmetic.
+template <class Check, class Run>
+void checked_operations(benchmark::State& state, double operations, Check check, Run run) {
+  if (checked_loop(state, check, run)) report_operations(state, operations, run);
 }
 
 }  // namespace convolite::benchmarks
