@@ -7,6 +7,7 @@ rests after each answer, so that the threads of one do not spin while the next o
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -50,6 +51,19 @@ class Contender:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+
+
+def argument_parser(description: str, rounds: int) -> argparse.ArgumentParser:
+    """The options that every comparison has."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument(
+        "--peer-python", help="interpreter with torch; without it only convolite runs"
+    )
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=rounds, help="turns of each contender")
+    parser.add_argument("--json", type=Path, help="write the results here")
+    parser.add_argument("--contender", help=argparse.SUPPRESS)
+    return parser
 
 
 def serve(answer: Callable[[Any], Any]) -> int:

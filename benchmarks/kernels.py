@@ -21,7 +21,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contenders import Contender, machine, serve
+from contenders import Contender, argument_parser, machine, serve
 
 CASES = Path(__file__).resolve().parents[1] / "cases" / "conv2d.csv"
 PASSES = ("forward", "backward_input", "backward_weight")
@@ -58,16 +58,9 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--peer-python", help="interpreter with torch; without it only convolite runs"
-    )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=3, help="turns of each contender")
+    parser = argument_parser(__doc__.splitlines()[0], rounds=3)
     parser.add_argument("--seconds", type=float, default=0.2, help="length of a turn")
     parser.add_argument("--filter", default="", help="only shapes whose name holds this")
-    parser.add_argument("--json", type=Path, help="write the results here")
-    parser.add_argument("--contender", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

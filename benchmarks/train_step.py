@@ -17,9 +17,8 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from contenders import Contender, machine, serve
+from contenders import Contender, argument_parser, machine, serve
 
 CHECKED_STEPS = 5
 PEERS = ("eager", "channels_last", "compile")
@@ -49,17 +48,10 @@ def main() -> int:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "--peer-python", help="interpreter with torch; without it only convolite runs"
-    )
+    parser = argument_parser(__doc__.splitlines()[0], rounds=8)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--rounds", type=int, default=8, help="turns of each contender")
     parser.add_argument("--steps", type=int, default=40, help="steps in a turn")
-    parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--smoke", action="store_true", help="two short rounds, for tests")
-    parser.add_argument("--contender", help=argparse.SUPPRESS)
     parser.add_argument("--batch-norm", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.smoke:

@@ -7,6 +7,7 @@ import pytest
 
 from convolite import _core, functional
 from support.compare import assert_exact
+from support.errors import assert_error
 
 IMAGE = np.zeros((2, 3, 4, 5), np.float32)
 ZEROS, ONES = np.zeros(3, np.float32), np.ones(3, np.float32)
@@ -131,9 +132,6 @@ ERRORS = {
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_bad_arguments_are_named_before_any_work(name: str) -> None:
-    call, kind, text = ERRORS[name]
-    with pytest.raises(kind) as error:
-        call()
-    assert str(error.value) == text
+    assert_error(*ERRORS[name])
     assert_exact(ZEROS, [0.0] * 3)
     assert_exact(ONES, [1.0] * 3)

@@ -14,6 +14,7 @@ from support.arrays import awkward_layouts, distinct, integers, normals
 from support.cases import case_parameters, load_cases
 from support.compare import assert_close, assert_exact, assert_same_bits
 from support.gradcheck import assert_gradients
+from support.strategies import window_columns
 
 DTYPES = [np.float32, np.float64]
 AVERAGE_RULES = [(True, 0), (False, 0), (True, 3), (False, -2)]
@@ -194,24 +195,12 @@ def axes(draw: st.DrawFn) -> tuple[int, int, int, int, int, int]:
 @st.composite
 def pool2d_cases(draw: st.DrawFn) -> SimpleNamespace:
     """A problem with the columns of cases/pool2d.csv as attributes; the batch may be empty."""
-    h, kh, stride_h, pad_top, pad_bottom, dil_h = draw(axes(), label="rows")
-    w, kw, stride_w, pad_left, pad_right, dil_w = draw(axes(), label="columns")
+    windows = draw(axes(), label="rows"), draw(axes(), label="columns")
     return SimpleNamespace(
         n=draw(st.integers(0, 3), label="n"),
         c=draw(st.integers(1, 4), label="c"),
-        h=h,
-        w=w,
-        kh=kh,
-        kw=kw,
-        stride_h=stride_h,
-        stride_w=stride_w,
-        pad_top=pad_top,
-        pad_bottom=pad_bottom,
-        pad_left=pad_left,
-        pad_right=pad_right,
-        dil_h=dil_h,
-        dil_w=dil_w,
         ceil_mode=draw(st.booleans(), label="ceil_mode"),
+        **window_columns(*windows),
     )
 
 

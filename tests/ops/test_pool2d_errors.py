@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from convolite import _core, functional
+from support.errors import assert_error
 
 NO_PADDING = (0, 0, 0, 0)
 IMAGE = np.zeros((2, 3, 8, 6), np.float32)
@@ -145,7 +146,4 @@ ERRORS = {
 
 @pytest.mark.parametrize("name", ERRORS)
 def test_bad_arguments_are_named(name: str) -> None:
-    call, kind, text = ERRORS[name]
-    with pytest.raises(kind) as error:
-        call()
-    assert str(error.value) == text
+    assert_error(*ERRORS[name])

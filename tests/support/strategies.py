@@ -25,55 +25,59 @@ def windows(draw: st.DrawFn, most: int = 9) -> tuple[int, int, int, int, int, in
     return size, kernel, stride, before, after, dilation
 
 
+def window_columns(rows: tuple[int, ...], columns: tuple[int, ...]) -> dict[str, int]:
+    """Two axes of a window under the column names of cases/*.csv."""
+    h, kh, stride_h, pad_top, pad_bottom, dil_h = rows
+    w, kw, stride_w, pad_left, pad_right, dil_w = columns
+    return {
+        "h": h,
+        "w": w,
+        "kh": kh,
+        "kw": kw,
+        "stride_h": stride_h,
+        "stride_w": stride_w,
+        "pad_top": pad_top,
+        "pad_bottom": pad_bottom,
+        "pad_left": pad_left,
+        "pad_right": pad_right,
+        "dil_h": dil_h,
+        "dil_w": dil_w,
+    }
+
+
 @st.composite
 def conv2d_cases(draw: st.DrawFn) -> SimpleNamespace:
     """A convolution with the columns of cases/conv2d.csv as attributes; the batch may be empty."""
-    h, kh, stride_h, pad_top, pad_bottom, dil_h = draw(windows(), label="rows")
-    w, kw, stride_w, pad_left, pad_right, dil_w = draw(windows(), label="columns")
+    axes = draw(windows(), label="rows"), draw(windows(), label="columns")
     groups = draw(st.sampled_from([1, 1, 2, 3, 5]), label="groups")
     return SimpleNamespace(
         name="generated",
         n=draw(st.integers(0, 4), label="n"),
         c=groups * draw(st.integers(1, 5), label="c / groups"),
-        h=h,
-        w=w,
         oc=groups * draw(st.integers(1, 9), label="oc / groups"),
-        kh=kh,
-        kw=kw,
-        stride_h=stride_h,
-        stride_w=stride_w,
-        pad_top=pad_top,
-        pad_bottom=pad_bottom,
-        pad_left=pad_left,
-        pad_right=pad_right,
-        dil_h=dil_h,
-        dil_w=dil_w,
         groups=groups,
+        **window_columns(*axes),
     )
+
+
+@st.composite
+def winograd_axes(draw: st.DrawFn) -> tuple[int, int, int, int, int, int]:
+    """One axis of a 3x3 convolution with stride 1, as `windows` gives it."""
+    before = draw(st.integers(0, 2), label="padding before")
+    after = draw(st.integers(0, 2), label="padding after")
+    size = draw(st.integers(max(1, 5 - before - after), 14), label="size")
+    return size, 3, 1, before, after, 1
 
 
 @st.composite
 def winograd_cases(draw: st.DrawFn) -> SimpleNamespace:
     """A 3x3 convolution with stride 1 and as many channels as Winograd's method wants."""
-    pads = [draw(st.integers(0, 2), label=f"padding {side}") for side in range(4)]
-    h = draw(st.integers(max(1, 5 - pads[0] - pads[1]), 14), label="h")
-    w = draw(st.integers(max(1, 5 - pads[2] - pads[3]), 14), label="w")
+    axes = draw(winograd_axes(), label="rows"), draw(winograd_axes(), label="columns")
     return SimpleNamespace(
         name="generated",
         n=draw(st.integers(1, 4), label="n"),
         c=draw(st.integers(24, 41), label="c"),
-        h=h,
-        w=w,
         oc=draw(st.integers(24, 57), label="oc"),
-        kh=3,
-        kw=3,
-        stride_h=1,
-        stride_w=1,
-        pad_top=pads[0],
-        pad_bottom=pads[1],
-        pad_left=pads[2],
-        pad_right=pads[3],
-        dil_h=1,
-        dil_w=1,
         groups=1,
+        **window_columns(*axes),
     )
