@@ -13,9 +13,11 @@ template <class T>
 struct Epilogue {
   const T* bias = nullptr;  // one value per column, or null
   Activation activation = Activation::none;
+  const T* row_bias = nullptr;  // one value per row, or null
 };
 
-// Fills the epilogue part of the micro-kernel's arguments, for columns from `first_column` on.
+// Fills the epilogue part of the micro-kernel's arguments, for columns from `first_column` on. The
+// bias of the rows is left to whoever walks along them.
 template <class T>
 void set_epilogue(GemmTileArguments<T>& arguments, const Epilogue<T>& epilogue,
                   Index first_column) {

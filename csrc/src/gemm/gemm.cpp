@@ -10,6 +10,8 @@
 #include "gemm/gemm.h"
 
 #include <algorithm>
+#include <cassert>
+#include <limits>
 
 #include "gemm/panels.h"
 #include "runtime/buffer.h"
@@ -33,8 +35,13 @@ constexpr Index kStrip = 64;                    // rows and columns transposed t
 template <class T>
 class Gemm {
  public:
-  Gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c, const Epilogue<T>& epilogue)
+  // products: how many of C; terms: how many A B make up each of them. One of both is 1.
+  Gemm(const GemmSize& size, Index products, Index terms, const GemmImages& images, MatrixView<T> a,
+       MatrixView<T> b, T* c, const Epilogue<T>& epilogue)
       : size_(size),
+        products_(products),
+        terms_(terms),
+        images_(images),
         a_(a),
         b_(b),
         c_(c),
@@ -42,10 +49,7 @@ class Gemm {
         kernels_(kernels<T>().gemm),
         layout_(kernels<T>(), size.n) {
     tile_columns_ = static_cast<Index>(kernels<T>().lanes) * kernels_.vectors;
-    depth_block_ = std::max<Index>(
-        1, std::min(size.k, kPanelBytes / (tile_columns_ * static_cast<Index>(sizeof(T)))));
-    a_cols_ = Buffer<std::int32_t>(depth_block_);
-    for (Index k = 0; k < depth_block_; ++k) a_cols_[k] = static_cast<std::int32_t>(k);
+    choose_depth();
     choose_copy();
     for (Index m = 0; m < kernels_.rows; ++m) {
       a_rows_[m] = static_cast<std::int32_t>(m * row_stride_);
@@ -79,10 +83,32 @@ class Gemm {
   struct Cut {
     Index rows, panels;
   };
-  // A task's place: rows of A, panels of B, and the part of the depth it has come to.
+  // A task's place: rows of A and panels of B of one product.
   struct Block {
-    Index row_begin, row_end, panel_begin, panel_end, k, depth;
+    Index product, row_begin, row_end, panel_begin, panel_end;
   };
+  // Where a task has come to along the depth: `depth` steps from k on of each of `terms` terms.
+  struct Depth {
+    Index term, terms, k, depth;
+    bool first, last;
+
+    Index steps() const { return terms * depth; }
+  };
+
+  // Even blocks of the depth, or several terms in one block where they are short.
+  void choose_depth() {
+    const Index most = kPanelBytes / (tile_columns_ * static_cast<Index>(sizeof(T)));
+    const Index k = std::max<Index>(1, size_.k);
+    depth_block_ = ceil_divide(k, ceil_divide(k, most));
+    if (terms_ > 1 && depth_block_ == k) {
+      const Index reach = std::numeric_limits<std::int32_t>::max() / (images_.a_stride + 1);
+      terms_block_ = std::clamp<Index>(most / k, 1, std::min(terms_, std::max<Index>(1, reach)));
+    }
+    a_cols_ = Buffer<std::int32_t>(depth_block_ * terms_block_);
+    for (Index i = 0; i < depth_block_ * terms_block_; ++i) {
+      a_cols_[i] = static_cast<std::int32_t>(i / k * images_.a_stride + i % k);
+    }
+  }
 
   void choose_copy() {
     row_stride_ = a_.row_stride;
@@ -113,10 +139,10 @@ class Gemm {
   // tasks keep two panels while that feeds all workers, and rows are cut last.
   Cut cut(Index rows, int workers) const {
     if (workers == 1) return {rows, kPanelsPerTask};
-    const Index wanted = kTasksPerWorker * workers;
-    Index panels = std::clamp<Index>(layout_.panels() / wanted, 1, kPanelsPerTask);
-    if (layout_.panels() >= 2 * workers) panels = std::max<Index>(panels, 2);
-    const Index panel_blocks = ceil_divide(layout_.panels(), panels);
+    const Index wanted = kTasksPerWorker * workers, panels_of_all = layout_.panels() * products_;
+    Index panels = std::clamp<Index>(panels_of_all / wanted, 1, kPanelsPerTask);
+    if (panels_of_all >= 2 * workers) panels = std::max<Index>(panels, 2);
+    const Index panel_blocks = ceil_divide(layout_.panels(), panels) * products_;
     if (panel_blocks >= workers) return {rows, panels};
     return {round_up(ceil_divide(rows, ceil_divide(wanted, panel_blocks)), kRowBlock), panels};
   }
@@ -124,60 +150,78 @@ class Gemm {
   // a: the first element of the part, rows row_stride_ apart.
   void multiply(const Part& part, const T* a) const {
     const Index rows = part.row_end - part.row_begin, depth = part.k_end - part.k_begin;
-    const Index most_tasks = ceil_divide(rows, kRowBlock) * layout_.panels();
-    const Workers workers{worker_count(most_tasks, multiply_add_work(rows * size_.n * depth))};
+    const Index most_tasks = ceil_divide(rows, kRowBlock) * layout_.panels() * products_;
+    const Index work = multiply_add_work(rows * size_.n * depth * products_ * terms_);
+    const Workers workers{worker_count(most_tasks, work)};
     const Cut each = cut(rows, workers.count);
     const Index row_blocks = ceil_divide(rows, each.rows);
-    const Index tasks = row_blocks * ceil_divide(layout_.panels(), each.panels);
-    const WorkerScratch<T> packed(workers.count, each.panels * tile_columns_ * depth_block_);
-    parallel_for(tasks, workers, [&](Index task, int worker) {
-      const Index row = task % row_blocks * each.rows, panel = task / row_blocks * each.panels;
-      const Block block{part.row_begin + row,
-                        std::min(part.row_begin + row + each.rows, part.row_end),
-                        panel,
-                        std::min(panel + each.panels, layout_.panels()),
-                        part.k_begin,
-                        0};
-      multiply_block(block, part.k_end, a + row * row_stride_, packed.of(worker));
+    const Index panel_blocks = ceil_divide(layout_.panels(), each.panels);
+    const WorkerScratch<T> packed(workers.count,
+                                  each.panels * tile_columns_ * depth_block_ * terms_block_);
+    parallel_for(products_ * panel_blocks * row_blocks, workers, [&](Index task, int worker) {
+      const Index row = task % row_blocks * each.rows;
+      const Index panel = task / row_blocks % panel_blocks * each.panels;
+      const Block block{task / row_blocks / panel_blocks, part.row_begin + row,
+                        std::min(part.row_begin + row + each.rows, part.row_end), panel,
+                        std::min(panel + each.panels, layout_.panels())};
+      multiply_block(block, part, a + row * row_stride_, packed.of(worker));
     });
   }
 
-  // a: the block's first row from block.k on.
-  void multiply_block(Block block, Index k_end, const T* a, T* packed) const {
-    do {
-      block.depth = std::min(depth_block_, k_end - block.k);
-      pack_panels(block, packed);
-      for (Index row = block.row_begin; row < block.row_end; row += kRowBlock) {
-        const Index row_end = std::min(row + kRowBlock, block.row_end);
-        const T* rows = a + (row - block.row_begin) * row_stride_;
-        const T* b = packed;
-        for (Index panel = block.panel_begin; panel < block.panel_end; ++panel) {
-          multiply_panel(block, row, row_end, rows, panel, b);
-          b += layout_.width(panel) * block.depth;
-        }
-      }
-      block.k += block.depth;
-      a += block.depth;
-    } while (block.k < k_end);
+  // a: the block's first row from the part's first k on.
+  void multiply_block(const Block& block, const Part& part, const T* a, T* packed) const {
+    for (Index term = 0; term < terms_; term += terms_block_) {
+      const Index terms = std::min(terms_block_, terms_ - term);
+      Index k = part.k_begin;
+      do {
+        const Index k_end = std::min(k + depth_block_, part.k_end);
+        const Depth depth{term,
+                          terms,
+                          k,
+                          k_end - k,
+                          term == 0 && k == 0,
+                          term + terms == terms_ && k_end == size_.k};
+        multiply_depth(block, depth, a + term * images_.a_stride + k - part.k_begin, packed);
+        k = k_end;
+      } while (k < part.k_end);
+    }
   }
 
-  // Strip by strip across the panels, so that rows of B are read in long runs.
-  void pack_panels(const Block& block, T* packed) const {
-    const Index strip = b_.column_stride == 1 ? kRowStrip : kStrip;
-    for (Index k = 0; k < block.depth; k += strip) {
-      T* to = packed;
+  // a: the block's first row at this depth.
+  void multiply_depth(const Block& block, const Depth& depth, const T* a, T* packed) const {
+    pack_panels(block, depth, packed);
+    for (Index row = block.row_begin; row < block.row_end; row += kRowBlock) {
+      const Index row_end = std::min(row + kRowBlock, block.row_end);
+      const T* b = packed;
       for (Index panel = block.panel_begin; panel < block.panel_end; ++panel) {
-        const Index width = layout_.width(panel);
-        pack_strip(panel, block.k + k, std::min(strip, block.depth - k), to + k * width);
-        to += width * block.depth;
+        multiply_panel(block, depth, row, row_end, a + (row - block.row_begin) * row_stride_, panel,
+                       b);
+        b += layout_.width(panel) * depth.steps();
       }
     }
   }
 
-  // Rows [k, k + depth) of one panel.
-  void pack_strip(Index panel, Index k, Index depth, T* to) const {
+  // Strip by strip across the panels, so that rows of B are read in long runs.
+  void pack_panels(const Block& block, const Depth& depth, T* packed) const {
+    const Index strip = b_.column_stride == 1 ? kRowStrip : kStrip;
+    for (Index term = 0; term < depth.terms; ++term) {
+      const T* b = b_.data + (block.product + depth.term + term) * images_.b_stride;
+      for (Index k = 0; k < depth.depth; k += strip) {
+        T* to = packed;
+        for (Index panel = block.panel_begin; panel < block.panel_end; ++panel) {
+          const Index width = layout_.width(panel);
+          pack_strip(b + (depth.k + k) * b_.row_stride, panel, std::min(strip, depth.depth - k),
+                     to + (term * depth.depth + k) * width);
+          to += width * depth.steps();
+        }
+      }
+    }
+  }
+
+  // `depth` rows of one panel, b the first of them.
+  void pack_strip(const T* b, Index panel, Index depth, T* to) const {
     const Index width = layout_.width(panel), used = layout_.used(panel);
-    const T* from = b_.data + k * b_.row_stride + layout_.first_column(panel) * b_.column_stride;
+    const T* from = b + layout_.first_column(panel) * b_.column_stride;
     if (b_.column_stride == 1) {
       kernels_.pack(depth, used, width, from, b_.row_stride, to);
       return;
@@ -188,35 +232,38 @@ class Gemm {
     }
   }
 
-  // a: row `begin` from block.k on; b: the packed panel of this part of the depth.
-  void multiply_panel(const Block& block, Index begin, Index end, const T* a, Index panel,
-                      const T* b) const {
+  // a: row `begin` at this depth; b: the packed panel.
+  void multiply_panel(const Block& block, const Depth& depth, Index begin, Index end, const T* a,
+                      Index panel, const T* b) const {
     const Index column = layout_.first_column(panel);
     GemmTileArguments<T> tile{};
-    tile.depth = block.depth;
+    tile.depth = depth.steps();
     tile.a_rows = a_rows_;
     tile.a_cols = a_cols_.get();
     tile.b = b;
     tile.c_rows = c_rows_;
     tile.columns = layout_.used(panel);
-    tile.accumulate = block.k > 0;
-    if (block.k + block.depth == size_.k) set_epilogue(tile, epilogue_, column);
+    tile.accumulate = !depth.first;
+    if (depth.last) set_epilogue(tile, epilogue_, column);
     for (Index row = begin; row < end; row += kernels_.rows) {
       const Index rows = std::min<Index>(kernels_.rows, end - row);
       tile.a = a + (row - begin) * row_stride_;
-      tile.c = c_ + row * size_.n + column;
+      tile.c = c_ + block.product * images_.c_stride + row * size_.n + column;
+      if (depth.last && epilogue_.row_bias != nullptr) tile.row_bias = epilogue_.row_bias + row;
       kernels_.tile[layout_.vectors(panel) - 1][rows - 1](tile);
     }
   }
 
   GemmSize size_;
+  Index products_, terms_;
+  GemmImages images_;
   MatrixView<T> a_, b_;
   T* c_;
   Epilogue<T> epilogue_;
   const GemmKernels<T>& kernels_;
   PanelLayout layout_;
   Index row_stride_;  // of A as the micro-kernel reads it
-  Index tile_columns_, depth_block_;
+  Index tile_columns_, depth_block_, terms_block_ = 1;
   Index copied_rows_ = 0, copied_depth_ = 0;  // of A, when it is transposed
   Buffer<std::int32_t> a_cols_;
   std::int32_t a_rows_[kMaxTileRows], c_rows_[kMaxTileRows];
@@ -227,13 +274,34 @@ class Gemm {
 template <class T>
 void gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c,
           const Epilogue<T>& epilogue) {
-  if (size.m == 0 || size.n == 0) return;
-  Gemm<T>(size, a, b, c, epilogue).run();
+  gemm_each(size, {}, a, b, c, epilogue);
 }
 
-template void gemm(const GemmSize&, MatrixView<float>, MatrixView<float>, float*,
-                   const Epilogue<float>&);
-template void gemm(const GemmSize&, MatrixView<double>, MatrixView<double>, double*,
-                   const Epilogue<double>&);
+template <class T>
+void gemm_each(const GemmSize& size, const GemmImages& images, MatrixView<T> a, MatrixView<T> b,
+               T* c, const Epilogue<T>& epilogue) {
+  if (size.m == 0 || size.n == 0 || images.count == 0) return;
+  Gemm<T>(size, images.count, 1, images, a, b, c, epilogue).run();
+}
+
+template <class T>
+void gemm_sum(const GemmSize& size, const GemmImages& images, MatrixView<T> a, MatrixView<T> b,
+              T* c) {
+  assert(a.column_stride == 1);
+  if (images.count == 0 || size.k == 0) {
+    std::fill_n(c, size.m * size.n, T(0));
+  } else if (size.m > 0 && size.n > 0) {
+    Gemm<T>(size, 1, images.count, images, a, b, c, {}).run();
+  }
+}
+
+#define CONVOLITE_INSTANTIATE(T)                                                                \
+  template void gemm(const GemmSize&, MatrixView<T>, MatrixView<T>, T*, const Epilogue<T>&);    \
+  template void gemm_each(const GemmSize&, const GemmImages&, MatrixView<T>, MatrixView<T>, T*, \
+                          const Epilogue<T>&);                                                  \
+  template void gemm_sum(const GemmSize&, const GemmImages&, MatrixView<T>, MatrixView<T>, T*);
+CONVOLITE_INSTANTIATE(float)
+CONVOLITE_INSTANTIATE(double)
+#undef CONVOLITE_INSTANTIATE
 
 }  // namespace convolite

@@ -19,11 +19,27 @@ struct GemmSize {
   Index m, n, k;
 };
 
+// Elements from one of `count` matrices of a kind to the next.
+struct GemmImages {
+  Index count = 1;
+  Index a_stride = 0, b_stride = 0, c_stride = 0;
+};
+
 // One stride of B must be 1. C is row-major and dense. With k = 0 the result is the epilogue of
 // zeros. Strides must stay below 2^31 / kMaxTileRows elements (LinearShape and MatmulShape see to
 // it).
 template <class T>
 void gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c,
           const Epilogue<T>& epilogue);
+
+// C[i] = A B[i] for every image: a_stride is 0.
+template <class T>
+void gemm_each(const GemmSize& size, const GemmImages& images, MatrixView<T> a, MatrixView<T> b,
+               T* c, const Epilogue<T>& epilogue);
+
+// C = the sum of A[i] B[i] over the images: c_stride is 0. The rows of A are contiguous.
+template <class T>
+void gemm_sum(const GemmSize& size, const GemmImages& images, MatrixView<T> a, MatrixView<T> b,
+              T* c);
 
 }  // namespace convolite

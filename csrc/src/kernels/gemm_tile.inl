@@ -41,6 +41,7 @@ void gemm_tile(const GemmTileArguments<T>& arguments) {
       Vec<T> value = sum[m][v];
       if (arguments.accumulate) value += whole ? load(c) : load_partial(c, count);
       value += bias;
+      if (arguments.row_bias != nullptr) value += broadcast(arguments.row_bias[m]);
       if (arguments.clamp) value = at_most<T>(at_least<T>(value, low), high);
       if (whole) {
         store(c, value);

@@ -19,7 +19,7 @@ namespace convolite {
 //   C[m][j] = c[c_rows[m] + j], j < columns   only `columns` of them are touched
 //
 // Epilogue, in this order: add C's old value (accumulate), add bias[j] (if not null; `columns`
-// values), clamp to [low, high] (if clamp; NaN passes through).
+// values), add row_bias[m] (if not null), clamp to [low, high] (if clamp; NaN passes through).
 //
 // Bound by arithmetic: rows x vectors fused multiply-adds against rows + vectors loads for each k.
 template <class T>
@@ -33,6 +33,7 @@ struct GemmTileArguments {
   const std::int32_t* c_rows;
   std::ptrdiff_t columns;
   const T* bias;
+  const T* row_bias;
   T low, high;
   bool clamp;
   bool accumulate;

@@ -8,6 +8,7 @@
 #include <cassert>
 
 #include "ops/conv2d/direct.h"
+#include "ops/conv2d/pointwise.h"
 #include "ops/conv2d/winograd.h"
 #include "runtime/threads.h"
 
@@ -19,6 +20,14 @@ std::atomic<bool> fast_math{true};
 const char* accepts_everything(const Conv2dShape&, Pass) {
   return nullptr;
 }
+
+template <class T>
+constexpr Conv2dMethod<T> kPointwise = {"pointwise",
+                                        pointwise_declines,
+                                        "1x1 kernels: one matrix product per image, in place",
+                                        pointwise_forward<T>,
+                                        pointwise_backward_input<T>,
+                                        pointwise_backward_weight<T>};
 
 template <class T>
 constexpr Conv2dMethod<T> kDirect = {
@@ -33,8 +42,8 @@ const char* winograd_or_exact(const Conv2dShape& shape, Pass pass) {
   return get_fast_math() ? winograd_declines(shape, pass) : "fast math is off";
 }
 
-// From the most special method to the most general. Depthwise and pointwise kernels take their rows
-// above `direct`; each needs a row in cases/conv2d.csv where it wins.
+// From the most special method to the most general. A depthwise kernel takes its row above
+// `direct`; each method needs a row in cases/conv2d.csv where it wins.
 template <class T>
 const std::vector<Conv2dMethod<T>>& menu();
 
@@ -44,6 +53,7 @@ const std::vector<Conv2dMethod<float>>& menu() {
       {"winograd", winograd_or_exact,
        "F(4x4, 3x3): a quarter of the multiplications, 3x3 kernels with stride 1", winograd_forward,
        winograd_backward_input, winograd_backward_weight},
+      kPointwise<float>,
       kDirect<float>,
   };
   return methods;
@@ -52,7 +62,7 @@ const std::vector<Conv2dMethod<float>>& menu() {
 // float64 is asked for where rounding matters: no method that adds to it.
 template <>
 const std::vector<Conv2dMethod<double>>& menu() {
-  static const std::vector<Conv2dMethod<double>> methods = {kDirect<double>};
+  static const std::vector<Conv2dMethod<double>> methods = {kPointwise<double>, kDirect<double>};
   return methods;
 }
 

@@ -1,0 +1,124 @@
+// With W (oc, c), and X (c, pixels) and Y (oc, pixels) of one image:
+//   forward          Y  = W X
+//   backward_input   dX = W^T dY
+//   backward_weight  dW = the sum over the images of dY X^T
+//
+// Bound by arithmetic above about 100 channels, by the traffic of X and Y below.
+#include "ops/conv2d/pointwise.h"
+
+#include <algorithm>
+
+#include "gemm/gemm.h"
+#include "runtime/buffer.h"
+#include "runtime/threads.h"
+
+namespace convolite {
+namespace {
+
+constexpr Index kFewestPixels = 16;
+constexpr Index kMostPixels = Index{1} << 28;  // rows of a tile are 32-bit offsets apart
+
+bool has_stride(const Conv2dShape& shape) {
+  return shape.stride.h != 1 || shape.stride.w != 1;
+}
+
+// Keeps the pixels of `input` that the stride meets: (n, c, out_h, out_w).
+template <class T>
+void subsample(const Conv2dShape& shape, const T* input, T* kept) {
+  const Nchw& from = shape.input;
+  const Nchw to = shape.result();
+  parallel_for(from.n * from.c, from.size(), [&](Index plane, int) {
+    for (Index y = 0; y < to.h; ++y) {
+      const T* source = input + plane * from.pixels() + y * shape.stride.h * from.w;
+      T* row = kept + plane * to.pixels() + y * to.w;
+      for (Index x = 0; x < to.w; ++x) row[x] = source[x * shape.stride.w];
+    }
+  });
+}
+
+// The adjoint: zeros where the stride does not meet.
+template <class T>
+void expand(const Conv2dShape& shape, const T* kept, T* grad_input) {
+  const Nchw& to = shape.input;
+  const Nchw from = shape.result();
+  parallel_for(to.n * to.c, to.size(), [&](Index plane, int) {
+    T* image = grad_input + plane * to.pixels();
+    std::fill_n(image, to.pixels(), T(0));
+    for (Index y = 0; y < from.h; ++y) {
+      const T* row = kept + plane * from.pixels() + y * from.w;
+      T* target = image + y * shape.stride.h * to.w;
+      for (Index x = 0; x < from.w; ++x) target[x * shape.stride.w] = row[x];
+    }
+  });
+}
+
+// The input, or what the stride leaves of it.
+template <class T>
+class Source {
+ public:
+  Source(const Conv2dShape& shape, const T* input) : data_(input) {
+    if (!has_stride(shape)) return;
+    kept_ = Buffer<T>(shape.input.n * shape.input.c * shape.result().pixels());
+    subsample(shape, input, kept_.get());
+    data_ = kept_.get();
+  }
+  const T* get() const { return data_; }
+
+ private:
+  Buffer<T> kept_;
+  const T* data_;
+};
+
+}  // namespace
+
+const char* pointwise_declines(const Conv2dShape& shape, Pass) {
+  const Padding& padding = shape.padding;
+  if (shape.kernel.h != 1 || shape.kernel.w != 1) return "the kernel is not 1x1";
+  if (shape.groups != 1) return "groups";
+  if (padding.top != 0 || padding.bottom != 0 || padding.left != 0 || padding.right != 0) {
+    return "padding";
+  }
+  if (shape.result().pixels() < kFewestPixels) return "fewer than 16 pixels";
+  if (shape.result().pixels() >= kMostPixels) return "2^28 or more pixels";
+  return nullptr;
+}
+
+template <class T>
+void pointwise_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
+                       Activation activation, T* output) {
+  const Index in = shape.input.c, out = shape.out_channels, pixels = shape.result().pixels();
+  const Source<T> source(shape, input);
+  gemm_each<T>({out, pixels, in}, {shape.input.n, 0, in * pixels, out * pixels}, {weight, in, 1},
+               {source.get(), pixels, 1}, output, {nullptr, activation, bias});
+}
+
+template <class T>
+void pointwise_backward_input(const Conv2dShape& shape, const T* grad_output, const T* weight,
+                              T* grad_input) {
+  const Index in = shape.input.c, out = shape.out_channels, pixels = shape.result().pixels();
+  Buffer<T> kept;
+  if (has_stride(shape)) kept = Buffer<T>(shape.input.n * in * pixels);
+  gemm_each<T>({in, pixels, out}, {shape.input.n, 0, out * pixels, in * pixels}, {weight, 1, in},
+               {grad_output, pixels, 1}, has_stride(shape) ? kept.get() : grad_input, {});
+  if (has_stride(shape)) expand(shape, kept.get(), grad_input);
+}
+
+template <class T>
+void pointwise_backward_weight(const Conv2dShape& shape, const T* grad_output, const T* input,
+                               T* grad_weight) {
+  const Index in = shape.input.c, out = shape.out_channels, pixels = shape.result().pixels();
+  const Source<T> source(shape, input);
+  gemm_sum<T>({out, in, pixels}, {shape.input.n, out * pixels, in * pixels, 0},
+              {grad_output, pixels, 1}, {source.get(), 1, pixels}, grad_weight);
+}
+
+#define CONVOLITE_INSTANTIATE(T)                                                                \
+  template void pointwise_forward(const Conv2dShape&, const T*, const T*, const T*, Activation, \
+                                  T*);                                                          \
+  template void pointwise_backward_input(const Conv2dShape&, const T*, const T*, T*);           \
+  template void pointwise_backward_weight(const Conv2dShape&, const T*, const T*, T*);
+CONVOLITE_INSTANTIATE(float)
+CONVOLITE_INSTANTIATE(double)
+#undef CONVOLITE_INSTANTIATE
+
+}  // namespace convolite
