@@ -140,6 +140,16 @@ def test_callbacks_go_on_from_their_state(tmp_path):
     assert np.isfinite(stopping.best)
 
 
+@pytest.mark.parametrize("saved", [True, False])
+def test_a_schedule_is_neither_dropped_nor_begun_anew(tmp_path, saved):
+    model, optimizer, schedule = parts("sgd")
+    Trainer(model, optimizer, scheduler=schedule if saved else None).save(tmp_path)
+    model, optimizer, schedule = parts("sgd")
+    text = "no scheduler was given, but one" if saved else "a scheduler was given, but none"
+    with pytest.raises(FormatError, match=f"{text} was saved"):
+        Trainer.resume(tmp_path, model, optimizer, scheduler=None if saved else schedule)
+
+
 def test_a_stopped_training_stays_stopped(tmp_path):
     model, optimizer, schedule = parts("sgd")
     trainer = Trainer(model, optimizer, scheduler=schedule)

@@ -174,6 +174,13 @@ def test_evaluation_leaves_the_mode_of_the_model():
     assert not model.training
 
 
+def test_evaluation_leaves_a_frozen_layer_frozen():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3))
+    model[2].eval()
+    Trainer(model, optim.SGD(model.parameters(), lr=0.1)).evaluate(blobs(9))
+    assert [module.training for module in model.modules()] == [True, True, True, False]
+
+
 def test_own_losses_and_metrics():
     def squared_error(output: Any, target: Any) -> Any:
         return ((output - convolite.Tensor(target)) ** 2).mean()

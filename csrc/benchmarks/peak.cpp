@@ -17,38 +17,40 @@ namespace convolite::benchmarks {
 namespace {
 
 constexpr Index kOperandBytes = 24 << 10;  // leaves room in a first cache of 32 KB
-constexpr Index kTilesPerTask = 200;       // about 0.1 ms
-constexpr Index kTasksPerThread = 16;
+constexpr Index kTilesPerTask = 20;        // about 10 us
+constexpr Index kTasksPerThread = 160;
 constexpr Index kEnoughWork = Index{1} << 40;  // never run inline
 constexpr Index kCopyBlock = 1 << 16;
 constexpr int kRounds = 5;
-constexpr int kTurns = 21;
+constexpr std::size_t kFewestTurns = 5, kTurns = 21;
 constexpr double kTurnSeconds = 2e-3;
+constexpr double kTurnsSeconds = 0.3;
 
 template <class Body>
-double seconds(Body body) {
+double seconds(const Body& body) {
   using Clock = std::chrono::steady_clock;
   const auto begin = Clock::now();
   body();
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-// One worker's operands of the micro-kernel.
+// One worker's operands of the micro-kernel: one column of A for all k, so that B may fill the
+// cache and the loop over k is as long as the library's own.
 class Tile {
  public:
   Tile()
       : table_(kernels<float>()),
         width_(static_cast<Index>(table_.lanes) * table_.gemm.vectors),
-        depth_(kOperandBytes / sizeof(float) / (table_.gemm.rows + width_)),
-        a_(table_.gemm.rows * depth_),
+        depth_(kOperandBytes / static_cast<Index>(sizeof(float)) / width_),
+        a_(table_.gemm.rows),
         b_(depth_ * width_),
         c_(table_.gemm.rows * width_),
         a_cols_(depth_) {
-    std::fill_n(a_.get(), table_.gemm.rows * depth_, 1.0f);
+    std::fill_n(a_.get(), table_.gemm.rows, 1.0f);
     std::fill_n(b_.get(), depth_ * width_, 1.0f);
-    for (Index k = 0; k < depth_; ++k) a_cols_[k] = static_cast<std::int32_t>(k);
+    std::fill_n(a_cols_.get(), depth_, 0);
     for (Index m = 0; m < table_.gemm.rows; ++m) {
-      a_rows_[m] = static_cast<std::int32_t>(m * depth_);
+      a_rows_[m] = static_cast<std::int32_t>(m);
       c_rows_[m] = static_cast<std::int32_t>(m * width_);
     }
   }
@@ -78,8 +80,7 @@ class Tile {
   std::int32_t a_rows_[kMaxTileRows], c_rows_[kMaxTileRows];
 };
 
-}  // namespace
-
+// Operations per second of the widest micro-kernel, over some 2 ms.
 double multiply_add_burst() {
   static const std::vector<Tile> tiles(static_cast<std::size_t>(get_num_threads()));
   const Index tasks = kTasksPerThread * get_num_threads();
@@ -93,6 +94,8 @@ double multiply_add_burst() {
   return operations / time;
 }
 
+}  // namespace
+
 double multiply_add_peak() {
   double best = 0;
   for (int round = 0; round < kRounds; ++round) best = std::max(best, multiply_add_burst());
@@ -101,14 +104,17 @@ double multiply_add_peak() {
 
 double median_share_of_peak(double operations, const std::function<void()>& run) {
   std::vector<double> shares;
-  for (int turn = 0; turn < kTurns; ++turn) {
-    const double peak = multiply_add_burst();
+  double before = multiply_add_burst(), total = 0;
+  while (shares.size() < kFewestTurns || (shares.size() < kTurns && total < kTurnsSeconds)) {
     int runs = 0;
     double time = 0;
     for (; time < kTurnSeconds; ++runs) time += seconds(run);
-    shares.push_back(operations * runs / time / peak);
+    const double after = multiply_add_burst();
+    shares.push_back(operations * runs / time / ((before + after) / 2));
+    before = after;
+    total += time;
   }
-  const auto middle = shares.begin() + kTurns / 2;
+  const auto middle = shares.begin() + static_cast<std::ptrdiff_t>(shares.size() / 2);
   std::nth_element(shares.begin(), middle, shares.end());
   return *middle;
 }

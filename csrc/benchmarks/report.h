@@ -15,7 +15,8 @@ namespace convolite::benchmarks {
 
 using testing::Case;
 
-// Adds GFLOP/s and `peak%` (median_share_of_peak) of run(), which does `operations`.
+// Adds GFLOP/s of the timing loop, and `peak%` (median_share_of_peak) of run() measured apart.
+// `operations` are those of the definition, whatever the method: Winograd's may pass 100 %.
 void report_operations(benchmark::State& state, double operations,
                        const std::function<void()>& run);
 

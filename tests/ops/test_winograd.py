@@ -66,6 +66,15 @@ def by_matrix_product(problem: SimpleNamespace) -> dict[str, np.ndarray]:
     }
 
 
+@every_pass
+def test_an_empty_batch_gives_zeros(name: str, isa: str, rng) -> None:
+    problem = make_problem(normals, rng, CASES[0], np.float32)
+    CORE[name](problem)  # leaves its numbers in the buffers that come next
+    problem.input, problem.grad_output = problem.input[:0], problem.grad_output[:0]
+    assert methods(problem)[name] != "winograd"
+    assert_exact(CORE[name](problem), REFERENCE[name](problem))
+
+
 @pytest.mark.parametrize(
     ("images", "channels", "side"), [(4, 16, 32), (2, 64, 56), (2, 256, 14), (2, 512, 7)]
 )

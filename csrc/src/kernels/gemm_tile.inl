@@ -1,6 +1,6 @@
 // The micro-kernel (contract: table.h). Rows x Vectors accumulators stay in registers for the whole
 // reduction; Rows broadcasts from A meet Vectors loads from B. C is on its way to the first cache
-// meanwhile: that is 3 to 8 points of the peak at 256x256x2304.
+// meanwhile: 256x256x2304 runs 3 to 8 % faster (Zen 3, 2026-11).
 
 template <class T, int Rows, int Vectors>
 void gemm_tile(const GemmTileArguments<T>& arguments) {
@@ -130,7 +130,7 @@ void transpose(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
 }
 
 // Also asks for the next `rows` rows: where rows are short and far apart, the processor does not
-// guess them (4 points of the peak at 256x256x2304).
+// guess them (256x256x2304 runs 5 % faster; Zen 3, 2026-11).
 template <class T>
 void pack(std::ptrdiff_t rows, std::ptrdiff_t used, std::ptrdiff_t width, const T* input,
           std::ptrdiff_t input_stride, T* output) {

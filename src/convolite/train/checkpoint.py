@@ -106,7 +106,7 @@ def _checkpoints(folder: Path) -> dict[int, Path]:
     numbers = {}
     for path in folder.glob(f"{_PREFIX}*"):
         number = path.name.removeprefix(_PREFIX)
-        if number.isdigit():
+        if number.isdecimal():
             numbers[int(number)] = path
     return numbers
 

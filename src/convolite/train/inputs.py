@@ -17,7 +17,7 @@ from convolite.functional import cross_entropy
 from convolite.nn import Conv2d, CrossEntropyLoss, Sequential
 from convolite.tensor import Tensor
 from convolite.train.metrics import Metric
-from convolite.train.modes import EvaluationMode
+from convolite.train.modes import evaluation_mode
 
 Array = npt.NDArray[Any]
 
@@ -114,15 +114,17 @@ def check_fits(
     images, labels = loader.first_samples(min(loader.batch_size, _TRIED))
     _check_axes(op, name, model, (len(loader.dataset), *images.shape[1:]))
     state = random.get_state()
-    with no_grad(), EvaluationMode(model):
-        output = model(Tensor(match_dtype(model, images)))
-        if _takes_classes(loss) and output.ndim > 1:
-            ignored = getattr(loss, "ignore_index", _IGNORED_LABEL)
-            _check_targets(op, name, loader.dataset, labels, output.shape, ignored)
-        _try(op, name, "loss", lambda *pair: _require_number(loss(*pair)), output, labels)
-    for metric_name, metric in metrics.items():
-        _try(op, name, f"metric {metric_name}", metric, output.numpy(), labels)
-    random.set_state(state)
+    try:
+        with no_grad(), evaluation_mode(model):
+            output = model(Tensor(match_dtype(model, images)))
+            if _takes_classes(loss) and output.ndim > 1:
+                ignored = getattr(loss, "ignore_index", _IGNORED_LABEL)
+                _check_targets(op, name, loader.dataset, labels, output.shape, ignored)
+            _try(op, name, "loss", lambda *pair: _require_number(loss(*pair)), output, labels)
+        for metric_name, metric in metrics.items():
+            _try(op, name, f"metric {metric_name}", metric, output.numpy(), labels)
+    finally:
+        random.set_state(state)
 
 
 def _takes_classes(loss: Any) -> bool:

@@ -59,7 +59,9 @@ def named_metrics(metrics: Iterable[str | Metric]) -> dict[str, Metric]:
             name, function = getattr(metric, "__name__", type(metric).__name__), metric
         else:
             raise TypeError(f"Trainer: metrics must hold names or callables, got {excerpt(metric)}")
-        if name in found or name == "loss":
+        if name == "loss":
+            raise ValueError("Trainer: a metric cannot be named 'loss'")
+        if name in found:
             raise ValueError(f"Trainer: metric {name!r} is given twice")
         found[name] = function
     return found

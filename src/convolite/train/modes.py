@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 
-class EvaluationMode:
-    """The model in evaluation mode inside a with block, and in its former mode after it."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-        self._training = model.training
-
-    def __enter__(self) -> None:
-        """Leave training mode."""
-        self._model.eval()
-
-    def __exit__(self, *error: object) -> None:
-        """Bring the former mode back."""
-        self._model.train(self._training)
+@contextmanager
+def evaluation_mode(model: Any) -> Iterator[None]:
+    """The model in evaluation mode inside a with block; after it every layer in its former mode."""
+    former = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in former:
+            module.training = training

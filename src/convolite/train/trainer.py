@@ -28,7 +28,7 @@ from convolite.train.history import History
 from convolite.train.inputs import as_loader, check_fits, image_batches, match_dtype
 from convolite.train.interrupt import InterruptGuard, SafeInterrupt
 from convolite.train.metrics import Metric, RunningMeans, named_metrics
-from convolite.train.modes import EvaluationMode
+from convolite.train.modes import evaluation_mode
 from convolite.train.parts import check_parts
 from convolite.train.progress import ProgressBar
 
@@ -192,7 +192,7 @@ class Trainer:
         """
         _args.at_least("Trainer.predict", "batch_size", batch_size, 1)
         outputs = []
-        with no_grad(), EvaluationMode(self.model):
+        with no_grad(), evaluation_mode(self.model):
             for images in image_batches("Trainer.predict", self.model, data, batch_size):
                 output = self.model(Tensor(images))
                 outputs.append((softmax(output, 1) if probabilities else output).numpy())
@@ -380,7 +380,7 @@ class Trainer:
 
     def _evaluate(self, loader: DataLoader) -> dict[str, float]:
         running = RunningMeans()
-        with no_grad(), EvaluationMode(self.model):
+        with no_grad(), evaluation_mode(self.model):
             for images, labels in loader:
                 output = self.model(Tensor(match_dtype(self.model, images)))
                 loss = self.loss(output, labels)
@@ -393,7 +393,10 @@ class Trainer:
         running = RunningMeans.of(state["running"], ["loss", *self.metrics])
         named = zip(self.callbacks, state["callbacks"], strict=False)
         pairs = [(each, value) for each, (name, value) in named if type(each).__name__ == name]
-        if self.scheduler is not None and state["scheduler"] is not None:
+        if (self.scheduler is None) != (state["scheduler"] is None):
+            ours, theirs = ("a", "none") if state["scheduler"] is None else ("no", "one")
+            raise ValueError(f"{ours} scheduler was given, but {theirs} was saved")
+        if self.scheduler is not None:
             pairs.append((self.scheduler, state["scheduler"]))
         # The optimizer comes last, since loading a former state leaves options in its groups that
         # the later one has added.

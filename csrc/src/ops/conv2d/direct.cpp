@@ -51,13 +51,13 @@ class DirectConvolution {
   // packed: groups x packed_group_size(); bias: groups x padded columns, or null.
   void run(const T* source, const T* packed, const T* bias, Activation activation, T* result) {
     const Index blocks = ceil_divide(lattice_.result.h, rows_);
-    const Index tasks = lattice_.result.n * lattice_.groups * blocks;
+    const Index images = lattice_.result.n * lattice_.groups, tasks = images * blocks;
     const Workers count{worker_count(tasks, work())};
     std::vector<Worker> workers(static_cast<std::size_t>(count.count));
     for (Worker& worker : workers) allocate(worker);
     parallel_for(tasks, count, [&](Index task, int number) {
-      const Task now{task / blocks / lattice_.groups, task / blocks % lattice_.groups,
-                     task % blocks};
+      const Task now{task % images / lattice_.groups, task % images % lattice_.groups,
+                     task / images};
       Worker& worker = workers[static_cast<std::size_t>(number)];
       if (worker.block != now.block) prepare_block(worker, now.block);
       compute(worker, now, source, packed + now.group * packed_group_size_,

@@ -37,14 +37,15 @@ constexpr Index kFewestTiles = 12, kMostTiles = 48;  // of a task
 constexpr Index kWantedTasks = 16;
 constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(float));
 
-class Convolution {
+class WinogradConvolution {
  public:
-  Convolution(const Nchw& source, const Nchw& result, Index top, Index left)
+  WinogradConvolution(const Nchw& source, const Nchw& result, Index top, Index left)
       : table_(kernels<float>()),
         panels_(table_, result.c),
         padded_(round_up(source.c, table_.lanes)),
         block_panels_(std::max<Index>(1, kBlockColumns / (table_.lanes * table_.gemm.vectors))),
-        channel_by_channel_(kPlanes * source.c * result.c * 4 > kWeightBytes),
+        channel_by_channel_(kPlanes * source.c * result.c * static_cast<Index>(sizeof(float)) >
+                            kWeightBytes),
         tiles_(tiles_of_task(source, result)),
         grid_(source, result, top, left, tiles_),
         units_(std::max<Index>(1, tiles_ / grid_.unit_tiles())),
@@ -58,6 +59,7 @@ class Convolution {
     }
   }
 
+  const KernelTable<float>& table() const { return table_; }
   const PanelLayout& panels() const { return panels_; }
   Index weights_size() const { return kPlanes * weight_stride_; }
   Index weight_stride() const { return weight_stride_; }
@@ -109,7 +111,7 @@ class Convolution {
 
   LaneRectangle rectangle() const {
     const Index side = kTile * grid_.unit_tiles() + 2;
-    return {grid_.source.c, table_.lanes, (kTile * units_ + 2) * std::min(side, grid_.source.w)};
+    return {grid_.source.c, table_, (kTile * units_ + 2) * std::min(side, grid_.source.w)};
   }
 
   std::vector<LaneRectangle> rectangles(int count) const {
@@ -196,9 +198,7 @@ class Convolution {
     const Index panel_end = std::min(panel_begin + block_panels_, panels_.panels());
     const Index first = panels_.first_column(panel_begin);
     const Index columns = panels_.first_column(panel_end) - first;
-    Index tiles = 0;
-    for_each_block(grid_, begin, end,
-                   [&](const TileBlock& block, Index) { tiles += block.tiles(); });
+    const Index tiles = grid_.first_tile(end) - grid_.first_tile(begin);
     std::int32_t c_rows[kMaxTileRows];
     for (Index m = 0; m < table_.gemm.rows; ++m) c_rows[m] = static_cast<std::int32_t>(m * columns);
     for (Index plane = 0; plane < kPlanes; ++plane) {
@@ -282,10 +282,10 @@ class Convolution {
 };
 
 // weight (oc, c, 3, 3) -> [plane][panel of oc][c][oc].
-void transform_forward(const Conv2dShape& shape, const Convolution& convolution,
+void transform_forward(const Conv2dShape& shape, const WinogradConvolution& convolution,
                        const float* weight, float* transformed) {
   constexpr Index block = 8;  // input channels transposed at once
-  const KernelTable<float>& table = kernels<float>();
+  const KernelTable<float>& table = convolution.table();
   const PanelLayout& panels = convolution.panels();
   const Index depth = shape.input.c * 9, widest = table.lanes * table.gemm.vectors;
   const Index blocks = ceil_divide(shape.input.c, block);
@@ -310,10 +310,10 @@ void transform_forward(const Conv2dShape& shape, const Convolution& convolution,
 }
 
 // weight (oc, c, 3, 3), turned by half a turn -> [plane][panel of c][oc][c].
-void transform_backward(const Conv2dShape& shape, const Convolution& convolution,
+void transform_backward(const Conv2dShape& shape, const WinogradConvolution& convolution,
                         const float* weight, float* transformed) {
   constexpr Index block = 16;  // output channels of a task
-  const KernelTable<float>& table = kernels<float>();
+  const KernelTable<float>& table = convolution.table();
   const PanelLayout& panels = convolution.panels();
   const Index widest = table.lanes * table.gemm.vectors;
   const Index blocks = ceil_divide(shape.out_channels, block);
@@ -341,6 +341,7 @@ void transform_backward(const Conv2dShape& shape, const Convolution& convolution
 }  // namespace
 
 const char* winograd_declines(const Conv2dShape& shape, Pass pass) {
+  if (shape.input.n == 0) return "the batch is empty";
   if (shape.kernel.h != 3 || shape.kernel.w != 3) return "the kernel is not 3x3";
   if (shape.stride.h != 1 || shape.stride.w != 1) return "the stride is not 1";
   if (shape.dilation.h != 1 || shape.dilation.w != 1) return "the dilation is not 1";
@@ -356,7 +357,8 @@ const char* winograd_declines(const Conv2dShape& shape, Pass pass) {
 
 void winograd_forward(const Conv2dShape& shape, const float* input, const float* weight,
                       const float* bias, Activation activation, float* output) {
-  const Convolution convolution(shape.input, shape.result(), shape.padding.top, shape.padding.left);
+  const WinogradConvolution convolution(shape.input, shape.result(), shape.padding.top,
+                                        shape.padding.left);
   const Buffer<float> transformed(convolution.weights_size());
   transform_forward(shape, convolution, weight, transformed.get());
   if (!convolution.run(input, transformed.get(), bias, activation, output)) {
@@ -366,8 +368,8 @@ void winograd_forward(const Conv2dShape& shape, const float* input, const float*
 
 void winograd_backward_input(const Conv2dShape& shape, const float* grad_output,
                              const float* weight, float* grad_input) {
-  const Convolution convolution(shape.result(), shape.input, 2 - shape.padding.top,
-                                2 - shape.padding.left);
+  const WinogradConvolution convolution(shape.result(), shape.input, 2 - shape.padding.top,
+                                        2 - shape.padding.left);
   const Buffer<float> transformed(convolution.weights_size());
   transform_backward(shape, convolution, weight, transformed.get());
   if (!convolution.run(grad_output, transformed.get(), nullptr, Activation::none, grad_input)) {

@@ -57,11 +57,29 @@ class BackwardWeight {
 
   // False if a result is not finite, and then perhaps not what the definition gives.
   bool run(const float* grad_output, const float* input, float* grad_weight) const {
+    // Of a chunk: values [plane][tile][c], grads [plane][panel][tile][oc].
     const Buffer<float> values(kPlanes * value_stride_), grads(kPlanes * grad_stride_);
     const Buffer<float> sums(kPlanes * sum_stride_);
+    const Index most_tiles = chunk_ * grid_.unit_tiles();
+    const Workers workers{
+        worker_count(ceil_divide(chunk_, units_), most_tiles * kPlanes * (padded_ + columns()))};
+    std::vector<LaneRectangle> inputs, outputs;
+    for (int i = 0; i < workers.count; ++i) {
+      inputs.push_back(rectangle(grid_.source, kWindow - kTile));
+      outputs.push_back(rectangle(grid_.result, 0));
+    }
     for (Index first = 0; first < grid_.units(); first += chunk_) {
       const Index end = std::min(first + chunk_, grid_.units());
-      const Index tiles = transform(grad_output, input, first, end, values.get(), grads.get());
+      const Index before = grid_.first_tile(first), tiles = grid_.first_tile(end) - before;
+      parallel_for(ceil_divide(end - first, units_), workers, [&](Index task, int worker) {
+        const auto number = static_cast<std::size_t>(worker);
+        const Index begin = first + task * units_, stop = std::min(begin + units_, end);
+        for_each_block(grid_, begin, stop, [&](const TileBlock& block, Index tile) {
+          tile += grid_.first_tile(begin) - before;
+          transform_windows(grid_, block, input, tile, inputs[number], values.get(), value_stride_);
+          transform_grad(grad_output, block, tile, tiles, outputs[number], grads.get());
+        });
+      });
       multiply(values.get(), grads.get(), tiles, first > 0, sums.get());
     }
     return transform_back(sums.get(), grad_weight);
@@ -73,39 +91,9 @@ class BackwardWeight {
     return grid_.units() * grid_.unit_tiles() * kPlanes * grid_.source.c * grid_.result.c;
   }
 
-  // Units [first, end) -> values [plane][tile][c] and grads [plane][panel][tile][oc]; returns the
-  // number of tiles.
-  Index transform(const float* grad_output, const float* input, Index first, Index end,
-                  float* values, float* grads) const {
-    std::vector<Index> starts;  // number of the first tile of each task
-    Index tiles = 0;
-    for (Index begin = first; begin < end; begin += units_) {
-      starts.push_back(tiles);
-      for_each_block(grid_, begin, std::min(begin + units_, end),
-                     [&](const TileBlock& block, Index) { tiles += block.tiles(); });
-    }
-    const Workers workers{
-        worker_count(static_cast<Index>(starts.size()), tiles * kPlanes * (padded_ + columns()))};
-    std::vector<LaneRectangle> inputs, outputs;
-    for (int i = 0; i < workers.count; ++i) {
-      inputs.push_back(rectangle(grid_.source, kWindow - kTile, table_.lanes));
-      outputs.push_back(rectangle(grid_.result, 0, table_.lanes));
-    }
-    parallel_for(static_cast<Index>(starts.size()), workers, [&](Index task, int worker) {
-      const auto number = static_cast<std::size_t>(worker);
-      const Index begin = first + task * units_, stop = std::min(begin + units_, end);
-      for_each_block(grid_, begin, stop, [&](const TileBlock& block, Index tile) {
-        tile += starts[static_cast<std::size_t>(task)];
-        transform_windows(grid_, block, input, tile, inputs[number], values, value_stride_);
-        transform_grad(grad_output, block, tile, tiles, outputs[number], grads);
-      });
-    });
-    return tiles;
-  }
-
-  LaneRectangle rectangle(const Nchw& image, Index halo, Index lanes) const {
+  LaneRectangle rectangle(const Nchw& image, Index halo) const {
     const Index width = std::min(kTile * grid_.unit_tiles() + halo, image.w);
-    return {image.c, lanes, (kTile * units_ + halo) * width};
+    return {image.c, table_, (kTile * units_ + halo) * width};
   }
 
   void transform_grad(const float* grad_output, const TileBlock& block, Index tile, Index tiles,

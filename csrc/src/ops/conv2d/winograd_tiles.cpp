@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "runtime/integers.h"
-#include "runtime/isa.h"
 
 namespace convolite::winograd {
 
@@ -23,15 +22,22 @@ Index TileGrid::unit_tiles() const {
   return ceil_divide(columns, pieces);
 }
 
+Index TileGrid::first_tile(Index unit) const {
+  const Index image = unit / rows / pieces;
+  const TileBlock at = block(unit, unit);
+  return (image * rows) * columns + rows * at.column_begin + at.row_begin * at.columns();
+}
+
 TileBlock TileGrid::block(Index begin, Index end) const {
   const Index row = begin % rows, piece = begin / rows % pieces;
   return {begin / rows / pieces, row, std::min(row + end - begin, rows), columns * piece / pieces,
           columns * (piece + 1) / pieces};
 }
 
-LaneRectangle::LaneRectangle(Index channels, Index lanes, Index most_pixels)
-    : channels_(channels),
-      padded_(round_up(channels, lanes)),
+LaneRectangle::LaneRectangle(Index channels, const KernelTable<float>& table, Index most_pixels)
+    : table_(&table),
+      channels_(channels),
+      padded_(round_up(channels, table.lanes)),
       pixels_(most_pixels * padded_),
       zeros_(padded_) {
   std::fill_n(zeros_.get(), padded_, 0.0f);
@@ -45,7 +51,7 @@ void LaneRectangle::load(const float* image, HW size, Index y, Index x, Index ro
   row_end_ = std::clamp<Index>(y + rows, row_begin_, size.h);
   column_begin_ = std::clamp<Index>(x, 0, size.w);
   column_end_ = std::clamp<Index>(x + columns, column_begin_, size.w);
-  const auto transpose = kernels<float>().gemm.transpose;
+  const auto transpose = table_->gemm.transpose;
   const Index width = column_end_ - column_begin_, height = row_end_ - row_begin_;
   const float* from = image + row_begin_ * size.w + column_begin_;
   if (width == size.w) {
@@ -81,8 +87,8 @@ void transform_windows(const TileGrid& grid, const TileBlock& block, const float
     for (Index column = block.column_begin; column < block.column_end; ++column, ++tile) {
       const float* pixels[kPlanes];
       image.window(kTile * row - grid.top, kTile * column - grid.left, kWindow, pixels);
-      kernels<float>().winograd.input(pixels, image.padded_channels(),
-                                      values + tile * image.padded_channels(), stride);
+      image.table().winograd.input(pixels, image.padded_channels(),
+                                   values + tile * image.padded_channels(), stride);
     }
   }
 }

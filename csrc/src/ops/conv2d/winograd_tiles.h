@@ -3,6 +3,7 @@
 
 #include <convolite/types.h>
 
+#include "kernels/table.h"
 #include "runtime/buffer.h"
 
 namespace convolite::winograd {
@@ -31,7 +32,8 @@ struct TileGrid {
   TileGrid(const Nchw& source, const Nchw& result, Index top, Index left, Index most_tiles);
 
   Index units() const { return source.n * pieces * rows; }
-  Index unit_tiles() const;  // of the longest
+  Index unit_tiles() const;            // of the longest
+  Index first_tile(Index unit) const;  // its number, if all are counted unit by unit
   // The units from `begin` on, at most up to `end`, that lie in one image and piece.
   TileBlock block(Index begin, Index end) const;
 };
@@ -52,9 +54,10 @@ void for_each_block(const TileGrid& grid, Index begin, Index end, Body&& body) {
 // image read as zero.
 class LaneRectangle {
  public:
-  // `lanes` divides the padded channels; `most_pixels` is the largest rectangle to come.
-  LaneRectangle(Index channels, Index lanes, Index most_pixels);
+  // `most_pixels` is the largest rectangle to come.
+  LaneRectangle(Index channels, const KernelTable<float>& table, Index most_pixels);
 
+  const KernelTable<float>& table() const { return *table_; }
   Index padded_channels() const { return padded_; }
   // Pixels [y, y + rows) x [x, x + columns) of image (channels, h, w).
   void load(const float* image, HW size, Index y, Index x, Index rows, Index columns);
@@ -62,6 +65,7 @@ class LaneRectangle {
   void window(Index y, Index x, Index side, const float** values) const;
 
  private:
+  const KernelTable<float>* table_;
   Index channels_, padded_;
   Buffer<float> pixels_, zeros_;
   Index row_begin_ = 0, row_end_ = 0, column_begin_ = 0, column_end_ = 0;  // inside the image
