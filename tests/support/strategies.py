@@ -81,3 +81,19 @@ def winograd_cases(draw: st.DrawFn) -> SimpleNamespace:
         groups=1,
         **window_columns(*axes),
     )
+
+
+@st.composite
+def pointwise_cases(draw: st.DrawFn) -> SimpleNamespace:
+    """A 1x1 convolution of at least 16 pixels, with any stride and any number of images."""
+    stride = [draw(st.integers(1, 3), label=f"stride {axis}") for axis in "hw"]
+    size = [draw(st.integers(3 * each + 1, 30), label="size") for each in stride]
+    axes = [(length, 1, step, 0, 0, 1) for length, step in zip(size, stride, strict=True)]
+    return SimpleNamespace(
+        name="generated",
+        n=draw(st.integers(0, 9), label="n"),
+        c=draw(st.integers(1, 60), label="c"),
+        oc=draw(st.integers(1, 60), label="oc"),
+        groups=1,
+        **window_columns(*axes),
+    )

@@ -26,7 +26,7 @@ namespace {
 // of these lose 0 to 5 %.
 constexpr Index kPanelBytes = 24 << 10;         // a panel of one depth block: most of L1
 constexpr Index kRowBlock = 48;                 // a multiple of every tile height: 8 of 6, 6 of 8
-constexpr Index kPanelsPerTask = 4;             // reuses a block of A from L2 four times
+constexpr Index kPackedBytes = 96 << 10;        // panels of one task: they reuse a block of A
 constexpr Index kTasksPerWorker = 4;            // even out workers that the system slows down
 constexpr Index kCopiedBytes = Index{8} << 20;  // of A transposed at once
 constexpr Index kRowStrip = 8;                  // rows of B packed together
@@ -138,10 +138,13 @@ class Gemm {
   // Packing is repeated for every block of rows, and A is read once for every block of panels: so
   // tasks keep two panels while that feeds all workers, and rows are cut last.
   Cut cut(Index rows, int workers) const {
-    if (workers == 1) return {rows, kPanelsPerTask};
+    const Index panel_bytes =
+        tile_columns_ * depth_block_ * terms_block_ * static_cast<Index>(sizeof(T));
+    const Index most = std::clamp<Index>(kPackedBytes / panel_bytes, 1, layout_.panels());
+    if (workers == 1) return {rows, most};
     const Index wanted = kTasksPerWorker * workers, panels_of_all = layout_.panels() * products_;
-    Index panels = std::clamp<Index>(panels_of_all / wanted, 1, kPanelsPerTask);
-    if (panels_of_all >= 2 * workers) panels = std::max<Index>(panels, 2);
+    Index panels = std::clamp<Index>(panels_of_all / wanted, 1, most);
+    if (panels_of_all >= 2 * workers) panels = std::min(std::max<Index>(panels, 2), most);
     const Index panel_blocks = ceil_divide(layout_.panels(), panels) * products_;
     if (panel_blocks >= workers) return {rows, panels};
     return {round_up(ceil_divide(rows, ceil_divide(wanted, panel_blocks)), kRowBlock), panels};
