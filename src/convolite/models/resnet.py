@@ -54,7 +54,7 @@ class BasicBlock(nn.Module):
 
 
 def _add_and_rectify(output: Tensor, shortcut: Tensor) -> Tensor:
-    """The end of every residual block."""
+    """The end of every residual block; one step, so no hook on ``relu`` sees the sum."""
     return functional.relu(output + shortcut)
 
 
