@@ -11,6 +11,8 @@ import pytest
 import convolite
 from convolite import functional as F
 from convolite import models, nn, optim
+from convolite.models.mobilenet import InvertedResidual
+from convolite.models.resnet import BasicBlock
 from support.compare import assert_exact, assert_same_bits
 
 
@@ -175,6 +177,52 @@ def test_one_step_lowers_the_loss():
     before.backward()
     optimizer.step()
     assert F.cross_entropy(model(images), labels).item() < 0.9 * before.item()
+
+
+def assert_computes(block, formula, images, grad):
+    """A block and its formula give the same outputs and gradients."""
+    inputs = [convolite.tensor(images, requires_grad=True) for _ in range(2)]
+    outputs = block(inputs[0]), formula(inputs[1])
+    assert_exact(outputs[0].numpy(), outputs[1].numpy())
+    for output in outputs:
+        output.backward(grad)
+    assert_exact(inputs[0].grad.numpy(), inputs[1].grad.numpy())
+
+
+@pytest.mark.parametrize(("channels", "stride"), [(8, 1), (16, 1), (8, 2)])
+def test_a_basic_block_adds_its_input_before_the_last_relu(channels, stride, rng):
+    block = BasicBlock(8, channels, stride)
+
+    def formula(input):
+        shortcut = input
+        if (channels, stride) != (8, 1):
+            projection, scaling = block.downsample
+            shortcut = scaling(projection(input))
+        inner = F.relu(block.bn1(block.conv1(input)))
+        return F.relu(block.bn2(block.conv2(inner)) + shortcut)
+
+    images = rng.standard_normal((2, 8, 6, 6), dtype=np.float32)
+    grad = rng.standard_normal((2, channels, 6 // stride, 6 // stride), dtype=np.float32)
+    assert_computes(block, formula, images, grad)
+
+
+@pytest.mark.parametrize(
+    ("channels", "stride", "expansion"), [(8, 1, 6), (8, 1, 1), (12, 1, 2), (8, 2, 2)]
+)
+def test_an_inverted_residual_adds_its_input_where_shapes_agree(channels, stride, expansion, rng):
+    block = InvertedResidual(8, channels, stride, expansion)
+
+    def formula(input):
+        inner = input
+        *widening, projection, scaling = block.conv
+        for convolution, normalization, _ in widening:
+            inner = F.relu6(normalization(convolution(inner)))
+        output = scaling(projection(inner))
+        return input + output if (channels, stride) == (8, 1) else output
+
+    images = rng.standard_normal((2, 8, 6, 6), dtype=np.float32)
+    grad = rng.standard_normal((2, channels, 6 // stride, 6 // stride), dtype=np.float32)
+    assert_computes(block, formula, images, grad)
 
 
 LARGER = ["resnet20", "resnet18", "mobilenet_v2"]
