@@ -1,33 +1,52 @@
-"""Time a training step of the sample network: convolite beside PyTorch, in turn in one run.
+"""Time training steps of whole networks: convolite beside PyTorch, in turn in one run.
 
-A step is forward, cross-entropy, backward and SGD with momentum 0.9 on one batch. Each contender
-runs in a process of its own; the processes take turns, one block of steps at a time, and rest in
-between. PyTorch's threads are bound to cores, which is its best; convolite runs as a user starts
-it. All contenders start from the same weights and data, and the losses of the first steps stand
-beside each other as the check that they train the same network.
+A step is forward, cross-entropy, backward and SGD with momentum 0.9 on one batch, without dropout.
+Each contender runs in a process of its own; the processes take turns, one block of steps at a time,
+and rest in between. PyTorch's threads are bound to cores, which is its best; convolite runs as a
+user starts it. All contenders start from the same weights and data, and the losses of the first
+steps stand beside each other as the check that they train the same network.
 
     python benchmarks/train_step.py --peer-python PATH   # an interpreter that has torch
+    python benchmarks/train_step.py --peer-python PATH --models resnet20
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 from contenders import Contender, argument_parser, machine, serve
 
 CHECKED_STEPS = 5
 PEERS = ("eager", "channels_last", "compile")
-LAYERS = (
-    ("conv1", (32, 1, 3, 3)),
-    ("conv2", (64, 32, 3, 3)),
-    ("fc1", (128, 1600)),
-    ("fc2", (10, 128)),
-)
+
+
+class Network(NamedTuple):
+    """What a network is measured with."""
+
+    function: str
+    options: dict
+    batch: int
+    image: tuple[int, int, int]
+    classes: int
+    steps: int  # in a turn
+    drift: float = 1e-3  # by which rounding alone may change the losses of the first steps
+
+
+NETWORKS = {
+    "sample_cnn": Network("sample_cnn", {}, 64, (1, 28, 28), 10, 40),
+    "sample_cnn_bn": Network("sample_cnn", {"batch_norm": True}, 64, (1, 28, 28), 10, 40),
+    "resnet20": Network("resnet20", {}, 64, (3, 32, 32), 10, 5),
+    # PyTorch's three differ among each other by as much as 1e-3 here, and 7e-3 below.
+    "resnet18": Network("resnet18", {}, 8, (3, 224, 224), 1000, 2, drift=1e-2),
+    "mobilenet_v2": Network("mobilenet_v2", {}, 8, (3, 224, 224), 1000, 2, drift=3e-2),
+}
 
 
 def main() -> int:
@@ -35,13 +54,8 @@ def main() -> int:
     if arguments.contender:
         return be_contender(arguments)
     subprocess.run([sys.executable, "-c", "import convolite; convolite.show_config()"], check=True)
-    results = [compare(arguments, batch_norm) for batch_norm in (False, True)]
-    report = {
-        "machine": machine(),
-        "batch": arguments.batch,
-        "threads": arguments.threads,
-        "results": results,
-    }
+    results = [compare(arguments, name) for name in arguments.models]
+    report = {"machine": machine(), "threads": arguments.threads, "results": results}
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=1) + "\n")
     return 0
@@ -49,79 +63,116 @@ def main() -> int:
 
 def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__.splitlines()[0], rounds=8)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=40, help="steps in a turn")
+    parser.add_argument(
+        "--models", type=network_names, default=list(NETWORKS), help="names, with commas between"
+    )
+    parser.add_argument("--batch", type=int, help="default: by network")
+    parser.add_argument("--steps", type=int, help="steps in a turn; default: by network")
     parser.add_argument("--smoke", action="store_true", help="two short rounds, for tests")
-    parser.add_argument("--batch-norm", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.smoke:
-        arguments.rounds, arguments.steps = 2, 3
+        arguments.models, arguments.rounds, arguments.steps = ["sample_cnn"], 2, 3
     return arguments
 
 
-def compare(arguments: argparse.Namespace, batch_norm: bool) -> dict:
+def network_names(text: str) -> list[str]:
+    names = text.split(",")
+    for name in names:
+        if name not in NETWORKS:
+            raise argparse.ArgumentTypeError(f"{name} is not one of {', '.join(NETWORKS)}")
+    return names
+
+
+def compare(arguments: argparse.Namespace, network: str) -> dict:
     names = ["convolite", *(PEERS if arguments.peer_python else ())]
-    options = ["--batch", str(arguments.batch), "--threads", str(arguments.threads)]
-    options += ["--batch-norm"] * batch_norm
+    batch = arguments.batch or NETWORKS[network].batch
+    steps = arguments.steps or NETWORKS[network].steps
+    options = ["--models", network, "--batch", str(batch), "--steps", str(steps)]
+    options += ["--threads", str(arguments.threads)]
     contenders = [Contender(name, __file__, options, arguments.peer_python) for name in names]
     hellos = {each.name: each.ask(0) for each in contenders}
-    seconds: dict[str, list[float]] = {name: [] for name in names}
+    running = [each for each in contenders if "absent" not in hellos[each.name]]
+    seconds: dict[str, list[float]] = {each.name: [] for each in running}
+    peaks = {}
     for _ in range(arguments.rounds):
-        for contender in contenders:
-            seconds[contender.name] += contender.ask(arguments.steps)["seconds"]
+        for contender in running:
+            answer = contender.ask(steps)
+            seconds[contender.name] += answer["seconds"]
+            peaks[contender.name] = answer["peak_mib"]
     for contender in contenders:
         contender.close()
-    return summarize(hellos, seconds, batch_norm)
+    result = summarize(f"{network}, batch {batch}", hellos, seconds, peaks)
+    check_losses(result["contenders"], NETWORKS[network].drift)
+    return result
 
 
-def summarize(hellos: dict, seconds: dict[str, list[float]], batch_norm: bool) -> dict:
-    title = "sample_cnn with batch norm" if batch_norm else "sample_cnn"
-    versions = ", ".join(f"{name} {hello['version']}" for name, hello in hellos.items())
+def summarize(title: str, hellos: dict, seconds: dict[str, list[float]], peaks: dict) -> dict:
+    versions = ", ".join(f"{name} {hellos[name]['version']}" for name in seconds)
     print(f"\n{title}, {versions}")
-    print(f"{'':14}{'median ms':>10}{'quartile':>10}  losses of the first steps")
+    print(f"{'':14}{'median ms':>10}{'quartile':>10}{'peak MiB':>10}  losses of the first steps")
     rows = {}
     for name, hello in hellos.items():
+        if name not in seconds:
+            print(f"{name:14}absent: {hello['absent']}")
+            continue
         milliseconds = [1000 * second for second in seconds[name]]
         quartile, median, _ = statistics.quantiles(milliseconds, n=4)
         losses = hello["losses"]
         rows[name] = {
             "median_ms": median,
             "quartile_ms": quartile,
+            "peak_mib": peaks[name],
             "losses": losses,
             "version": hello["version"],
         }
         print(
-            f"{name:14}{median:10.2f}{quartile:10.2f}  "
+            f"{name:14}{median:10.2f}{quartile:10.2f}{peaks[name]:10.0f}  "
             + " ".join(f"{loss:.5f}" for loss in losses)
         )
-    check_losses(rows)
-    result = {"network": title, "contenders": rows}
-    if len(rows) > 1:
-        for figure in ("median_ms", "quartile_ms"):
-            best = min(rows[name][figure] for name in rows if name != "convolite")
-            result[f"ratio_{figure}"] = best / rows["convolite"][figure]
+    absent = {name: hello["absent"] for name, hello in hellos.items() if name not in seconds}
+    return {"network": title, "contenders": rows, "absent": absent, **ratios(rows)}
+
+
+def ratios(rows: dict) -> dict[str, float]:
+    """PyTorch's best in relation to convolite, printed and returned, if there is a peer."""
+    found = {}
+    peers = [row for name, row in rows.items() if name != "convolite"]
+    for figure in ("median_ms", "quartile_ms") if peers else ():
+        best = min(row[figure] for row in peers)
+        found[f"ratio_{figure}"] = best / rows["convolite"][figure]
+    if found:
         print(
-            f"PyTorch's best / convolite: {result['ratio_median_ms']:.2f} (median), "
-            f"{result['ratio_quartile_ms']:.2f} (lower quartile)"
+            f"PyTorch's best / convolite: {found['ratio_median_ms']:.2f} (median), "
+            f"{found['ratio_quartile_ms']:.2f} (lower quartile)"
         )
-    return result
+    return found
 
 
-def check_losses(rows: dict) -> None:
-    """Refuse to report times of networks that do not train alike."""
+def check_losses(rows: dict, drift: float) -> None:
+    """Refuse to report times of networks that do not train alike.
+
+    The first loss, before any update, agrees closely in any network.
+    """
     ours = rows["convolite"]["losses"]
     for name, row in rows.items():
-        for a, b in zip(ours, row["losses"], strict=True):
-            if abs(a - b) > 1e-3 * max(1.0, abs(a)):
+        for i, (a, b) in enumerate(zip(ours, row["losses"], strict=True)):
+            if abs(a - b) > (drift if i else 1e-3) * max(1.0, abs(a)):
                 raise SystemExit(f"train_step: losses of {name} and convolite differ: {b} and {a}")
 
 
 def be_contender(arguments: argparse.Namespace) -> int:
-    """Answer each number of steps with their seconds."""
+    """Answer each number of steps with their seconds and the process's peak memory."""
+    [name] = arguments.models
     build = build_convolite if arguments.contender == "convolite" else build_torch
-    step, version = build(arguments)
-    losses = [step() for _ in range(CHECKED_STEPS)]
-    for _ in range(10):
+    try:
+        step, version = build(arguments, NETWORKS[name])
+        losses = [step() for _ in range(CHECKED_STEPS)]
+    except Exception as error:
+        if arguments.contender != "compile":  # which needs a compiler and knows not every network
+            raise
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+        return serve(lambda steps: {"absent": reason})
+    for _ in range(min(10, arguments.steps)):
         step()
 
     def answer(steps: int) -> dict:
@@ -130,45 +181,53 @@ def be_contender(arguments: argparse.Namespace) -> int:
             begin = time.perf_counter()
             step()
             seconds.append(time.perf_counter() - begin)
-        return {"seconds": seconds, "losses": losses, "version": version}
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # KiB on Linux
+        return {"seconds": seconds, "losses": losses, "version": version, "peak_mib": peak}
 
     return serve(answer)
 
 
-def problem(batch: int):
-    """Weights, images and labels that every contender starts from."""
+def problem(network: Network, batch: int):
+    """Images and labels that every contender starts from."""
     import numpy as np
 
     rng = np.random.default_rng(7)
-    weights = {}
-    for name, shape in LAYERS:
-        bound = float(np.prod(shape[1:])) ** -0.5
-        weights[f"{name}.weight"] = rng.uniform(-bound, bound, shape).astype(np.float32)
-        weights[f"{name}.bias"] = rng.uniform(-bound, bound, shape[:1]).astype(np.float32)
-    images = rng.standard_normal((batch, 1, 28, 28)).astype(np.float32)
-    return weights, images, rng.integers(0, 10, batch)
+    images = rng.standard_normal((batch, *network.image)).astype(np.float32)
+    return images, rng.integers(0, network.classes, batch)
 
 
-def assign(layers, weights, copy) -> None:
-    """Copy the weights into the network's convolutions and linear layers, in order."""
-    for layer, (name, _) in zip(layers, LAYERS, strict=True):
-        copy(layer.weight, weights[f"{name}.weight"])
-        copy(layer.bias, weights[f"{name}.bias"])
+def assign(model, kinds, copy) -> None:
+    """Draw the weights of convolutions and linear layers, which all contenders have in one order.
+
+    Batch norms begin as they are, with scale 1 and shift 0, and nothing is dropped: either
+    library would draw a mask of its own.
+    """
+    import numpy as np
+
+    rng = np.random.default_rng(8)
+    for module in model.modules():
+        if isinstance(module, kinds):
+            bound = float(np.prod(module.weight.shape[1:])) ** -0.5
+            for parameter in (module.weight, module.bias):
+                if parameter is not None:
+                    values = rng.uniform(-bound, bound, tuple(parameter.shape))
+                    copy(parameter, values.astype(np.float32))
+        elif type(module).__name__ == "Dropout":
+            module.p = 0.0
 
 
-def build_convolite(arguments: argparse.Namespace):
+def build_convolite(arguments: argparse.Namespace, network: Network):
     import convolite
     from convolite import functional, models, nn, optim
 
     convolite.set_num_threads(arguments.threads)
-    weights, images, labels = problem(arguments.batch)
-    model = models.sample_cnn(batch_norm=arguments.batch_norm)
-    layers = [module for module in model.modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    images, labels = problem(network, arguments.batch)
+    model = models.create(network.function, **network.options)
 
     def copy(parameter, value):
         parameter.numpy()[...] = value
 
-    assign(layers, weights, copy)
+    assign(model, (nn.Conv2d, nn.Linear), copy)
     optimizer = optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     inputs = convolite.tensor(images)
 
@@ -182,33 +241,19 @@ def build_convolite(arguments: argparse.Namespace):
     return step, convolite.__version__
 
 
-def build_torch(arguments: argparse.Namespace):
+def build_torch(arguments: argparse.Namespace, network: Network):
     import torch
+    import torch_models
     from torch import nn
 
     torch.set_num_threads(arguments.threads)
-    weights, images, labels = problem(arguments.batch)
-    layers = [nn.Conv2d(1, 32, 3), nn.Conv2d(32, 64, 3), nn.Linear(1600, 128), nn.Linear(128, 10)]
+    images, labels = problem(network, arguments.batch)
+    model = getattr(torch_models, network.function)(**network.options)
 
     def copy(parameter, value):
         parameter.data.copy_(torch.from_numpy(value))
 
-    assign(layers, weights, copy)
-    norms = [[nn.BatchNorm2d(32)], [nn.BatchNorm2d(64)]] if arguments.batch_norm else [[], []]
-    model = nn.Sequential(
-        layers[0],
-        *norms[0],
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        layers[1],
-        *norms[1],
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        layers[2],
-        nn.ReLU(),
-        layers[3],
-    )
+    assign(model, (nn.Conv2d, nn.Linear), copy)
     inputs, targets = torch.from_numpy(images), torch.from_numpy(labels)
     if arguments.contender == "channels_last":
         model = model.to(memory_format=torch.channels_last)

@@ -17,7 +17,9 @@ import pytest
 from PIL import Image
 
 import convolite
+from convolite import models
 from convolite.cli import datasets, main
+from convolite.cli.recipe import CLASSES, make_model
 from convolite.data import ArrayDataset, load_digits
 
 TWO_EPOCHS = ["--epochs", "2", "--threads", "1"]
@@ -114,6 +116,20 @@ def test_the_output_is_a_header_a_line_per_epoch_and_the_result(tmp_path, capsys
     assert [line.split("  ")[0] for line in lines[1:3]] == ["epoch 1/2", "epoch 2/2"]
     assert lines[3].startswith("test loss ")
     assert 0.1 < accuracy_in(output) <= 1
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_every_model_takes_the_data_sets_images(name):
+    model = make_model(name, len(CLASSES)).eval()
+    assert model(np.zeros((1, 1, 28, 28), np.float32)).shape == (1, len(CLASSES))
+
+
+def test_a_residual_network_is_trained_and_evaluated(tmp_path, capsys):
+    path = str(tmp_path / "run")
+    assert main(["train", *TWO_EPOCHS, "--model", "resnet20", "--out", path]) == 0
+    output = capsys.readouterr().out
+    assert main(["evaluate", path]) == 0
+    assert capsys.readouterr().out.splitlines() == output.splitlines()[-2:]
 
 
 def test_the_seed_decides_and_another_seed_differs(run, tmp_path):
@@ -342,7 +358,8 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
         ({"settings": {}}, "config.json: setting 'model' is missing"),
         (
             {"model": "alexnet"},
-            "config.json: model must be one of lenet5, sample_cnn, got 'alexnet'",
+            "config.json: model must be one of lenet5, mobilenet_v2, resnet18, resnet20, "
+            "sample_cnn, got 'alexnet'",
         ),
         ({"lr": "fast"}, "config.json: lr must be a positive number, got 'fast'"),
         ({"lr": True}, "config.json: lr must be a positive number, got True"),

@@ -59,6 +59,9 @@ VALUES = [
     (lambda: nn.init.xavier_normal_(FLOATS, 1e300), "xavier_normal_: gain must fit float32"),
     (lambda: nn.BatchNorm1d(3, eps=np.nan), "BatchNorm1d: eps must be finite, got nan"),
     (lambda: models.lenet5(0), "lenet5: num_classes must be positive, got 0"),
+    (lambda: models.resnet18(in_channels=0), "resnet18: in_channels must be positive, got 0"),
+    (lambda: models.resnet20(-1), "resnet20: num_classes must be positive, got -1"),
+    (lambda: models.mobilenet_v2(10, -3), "mobilenet_v2: in_channels must be positive, got -3"),
 ]
 
 TYPES = [
@@ -95,6 +98,9 @@ TYPES = [
     (lambda: nn.init.xavier_normal_(5), "xavier_normal_: tensor must be a Tensor, got 5"),
     (lambda: nn.init.calculate_gain("leaky_relu", "a"), "calculate_gain: param must be a number"),
     (lambda: models.sample_cnn("a"), "sample_cnn: num_classes must be an int, got 'a'"),
+    (lambda: models.resnet18(1.5), "resnet18: num_classes must be an int, got 1.5"),
+    (lambda: models.resnet20(10, None), "resnet20: in_channels must be an int, got None"),
+    (lambda: models.mobilenet_v2("a"), "mobilenet_v2: num_classes must be an int, got 'a'"),
 ]
 
 

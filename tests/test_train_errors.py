@@ -196,7 +196,7 @@ def test_images_that_lack_an_axis_are_refused_before_any_work(call, error, text)
 
 def test_predict_takes_no_image_and_lists_of_pairs():
     for name in models.names():
-        trainer = trainer_for(models.create(name, num_classes=7))
+        trainer = trainer_for(models.create(name, num_classes=7, in_channels=1))
         assert trainer.predict(np.zeros((0, 1, 28, 28), np.float32)).shape == (0, 7)
         pairs = [(np.zeros((1, 28, 28), np.float32), 0)] * 3
         assert trainer.predict(pairs, probabilities=True).shape == (3, 7)

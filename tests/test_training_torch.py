@@ -13,6 +13,8 @@ from convolite import models, nn, optim
 from support.compare import assert_close, assert_exact
 
 torch = pytest.importorskip("torch")
+import torch_models  # noqa: E402  it needs PyTorch
+
 pytestmark = pytest.mark.torch
 
 SHAPES = [(3, 4), (5,), (2, 3, 3, 3)]
@@ -167,21 +169,11 @@ def test_plateau_reduces_at_the_same_epochs(mode, threshold_mode, rng):
         assert ours.get_last_lr() == theirs.get_last_lr()
 
 
-def torch_sample_cnn(batch_norm):
-    layers = []
-    for channels_in, channels_out in [(1, 32), (32, 64)]:
-        layers.append(torch.nn.Conv2d(channels_in, channels_out, 3))
-        layers += [torch.nn.BatchNorm2d(channels_out)] if batch_norm else []
-        layers += [torch.nn.ReLU(), torch.nn.MaxPool2d(2)]
-    tail = [torch.nn.Linear(1600, 128), torch.nn.ReLU(), torch.nn.Linear(128, 10)]
-    return torch.nn.Sequential(*layers, torch.nn.Flatten(), *tail)
-
-
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_sample_cnn_trains_as_in_pytorch(batch_norm, rng):
     """Equal weights, batches and options: equal losses and states, in float64."""
     torch.manual_seed(0)
-    theirs = torch_sample_cnn(batch_norm).double()
+    theirs = torch_models.sample_cnn(batch_norm).double()
     ours = nn.Sequential(*models.sample_cnn(batch_norm=batch_norm)).double()
     state = {name: value.numpy() for name, value in theirs.state_dict().items()}
     assert list(ours.state_dict()) == list(state)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from convolite import _core
 from convolite._args import padding4
-from convolite.nn.container import ACTIVATIONS, Sequential, steps
+from convolite.nn.container import ACTIVATIONS, steps
 from convolite.nn.conv import Conv2d
 from convolite.nn.linear import Identity, Linear
 from convolite.nn.module import Module
@@ -52,14 +53,14 @@ def explain(module: Module, input_shape: tuple[int, ...]) -> Explanation:
     """
     recorded = calls("explain", module, input_shape)
     names = {id(each): name for name, each in module.named_modules()}
+    chains = [chain for each in module.modules() for chain in each._chains()]
     merged = {
         id(along): names[id(host)]
-        for container in module.modules()
-        if isinstance(container, Sequential)
-        for host, along in steps(container.children())
+        for chain in chains
+        for host, along in steps(chain)
         if along is not None
     }
-    behind = {key: names[id(earlier)] for key, earlier in _moved(module).items()}
+    behind = {key: names[id(earlier)] for key, earlier in _moved(chains).items()}
     return Explanation(
         [
             Choice(call.name or "-", type(call.module).__name__, *choice)
@@ -69,18 +70,14 @@ def explain(module: Module, input_shape: tuple[int, ...]) -> Explanation:
     )
 
 
-def _moved(module: Module) -> dict[int, Module]:
+def _moved(chains: Iterable[Sequence[Module]]) -> dict[int, Module]:
     """For each activation that runs later than it is listed, what it runs behind."""
     found: dict[int, Module] = {}
-    for container in module.modules():
-        if isinstance(container, Sequential):
-            listed = [id(child) for child in container.children()]
-            run = [
-                each for pair in steps(container.children()) for each in pair if each is not None
-            ]
-            for place, each in enumerate(run):
-                if listed[place] != id(each) and type(each) in ACTIVATIONS:
-                    found[id(each)] = run[place - 1]
+    for chain in chains:
+        run = [each for pair in steps(chain) for each in pair if each is not None]
+        for place, each in enumerate(run):
+            if chain[place] is not each and type(each) in ACTIVATIONS:
+                found[id(each)] = run[place - 1]
     return found
 
 

@@ -136,7 +136,7 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 
 def make_model(name: str, classes: int) -> Any:
     """Return a new model for images (1, 28, 28)."""
-    return models.create(name, num_classes=classes)
+    return models.create(name, num_classes=classes, in_channels=1)
 
 
 def make_optimizer(settings: Settings, model: Any) -> Any:

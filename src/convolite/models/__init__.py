@@ -10,12 +10,20 @@ from typing import Any
 
 from convolite._args import choice
 from convolite.models.lenet import lenet5
+from convolite.models.mobilenet import mobilenet_v2
+from convolite.models.resnet import resnet18, resnet20
 from convolite.models.sample_cnn import sample_cnn
 from convolite.nn import Module
 
-__all__ = ["create", "lenet5", "names", "sample_cnn"]
+__all__ = ["create", "lenet5", "mobilenet_v2", "names", "resnet18", "resnet20", "sample_cnn"]
 
-_MODELS: dict[str, Callable[..., Module]] = {"lenet5": lenet5, "sample_cnn": sample_cnn}
+_MODELS: dict[str, Callable[..., Module]] = {
+    "lenet5": lenet5,
+    "mobilenet_v2": mobilenet_v2,
+    "resnet18": resnet18,
+    "resnet20": resnet20,
+    "sample_cnn": sample_cnn,
+}
 
 
 def names() -> list[str]:

@@ -1,13 +1,14 @@
 """Sequential and ModuleList: modules that hold other modules in order.
 
-Sequential runs a convolution, linear layer or batch norm together with the ReLU or ReLU6 right
-behind it, in one pass over memory, and max pooling before the ReLU in front of it, which then has
-fewer elements to read. The result is the same as one after the other.
+Sequential, and every other module that calls `run`, runs a convolution, linear layer or batch norm
+together with the ReLU or ReLU6 right behind it, in one pass over memory, and max pooling before the
+ReLU in front of it, which then has fewer elements to read. The result is the same as one after the
+other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from convolite._args import excerpt, integer, items
@@ -103,16 +104,27 @@ class Sequential(_Ordered):
 
     def forward(self, input: Any) -> Any:
         """Run the modules in order."""
-        for module, along in steps(self.children()):
-            if along is None:
-                input = module(input)
-            else:
-                input = module.forward_activated(input, ACTIVATIONS[type(along)])
-        return input
+        return run(self.children(), input)
+
+    def _chains(self) -> Sequence[Sequence[Module]]:
+        return [list(self.children())]
 
     @classmethod
     def _from_children(cls, children: Mapping[str, Module]) -> Any:
         return cls(children)
+
+
+def run(modules: Iterable[Module], input: Any) -> Any:
+    """Run modules one after the other, merged where that saves a pass; see the top of this file.
+
+    What a module's ``forward`` runs this way its ``_chains`` lists, for `convolite.explain`.
+    """
+    for module, along in steps(modules):
+        if along is None:
+            input = module(input)
+        else:
+            input = module.forward_activated(input, ACTIVATIONS[type(along)])
+    return input
 
 
 def steps(modules: Iterable[Module]) -> list[tuple[Any, Module | None]]:

@@ -6,7 +6,7 @@ they were first assigned. Containers and layers have files of their own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -245,6 +245,10 @@ class Module:
         if not lines:
             return f"{type(self).__name__}({self.extra_repr()})"
         return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
+
+    def _chains(self) -> Sequence[Sequence[Module]]:
+        """The children that `forward` runs with `container.run`, which merges neighbours."""
+        return ()
 
     def _walk(self, prefix: str) -> Iterator[tuple[str, Module]]:
         """This module and all below it in depth-first order; shared ones come repeatedly."""
