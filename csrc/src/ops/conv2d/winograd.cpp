@@ -3,8 +3,8 @@
 //
 // Two orders of the loops. Tile by tile: a task transforms a few tiles into its worker's scratch
 // and multiplies them by all weights. Channel by channel, where the transformed weights outgrow the
-// cache: the tiles of a chunk are transformed first, then a task multiplies many of them by a block
-// of the weights, which is then read only once.
+// cache: the tiles of a chunk are transformed first, then a task transforms a block of the weights
+// and multiplies many tiles by it, so that transformed weights never leave the cache.
 //
 // Bound by arithmetic: of the products for many channels, of the transforms for few.
 #include "ops/conv2d/winograd.h"
@@ -17,6 +17,7 @@
 #include "gemm/panels.h"
 #include "ops/conv2d/direct.h"
 #include "ops/conv2d/winograd_tiles.h"
+#include "ops/conv2d/winograd_weights.h"
 #include "runtime/buffer.h"
 #include "runtime/integers.h"
 #include "runtime/isa.h"
@@ -32,7 +33,9 @@ namespace {
 constexpr Index kScratchBytes = 400 << 10;      // transformed tiles and products of a task, in L2
 constexpr Index kWeightBytes = Index{4} << 20;  // larger transformed weights: channel by channel
 constexpr Index kChunkBytes = Index{8} << 20;   // transformed tiles of a chunk
-constexpr Index kBlockColumns = 64;             // result channels multiplied at once
+constexpr Index kBlockColumns = 64;             // result channels multiplied at once, at most
+constexpr Index kBlockBytes = 2560 << 10;       // of their weights, channel by channel
+constexpr Index kWeightChannels = 16;           // source channels of a task that transforms weights
 constexpr Index kFewestTiles = 12, kMostTiles = 48;  // of a task
 constexpr Index kWantedTasks = 16;
 constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(float));
@@ -43,15 +46,15 @@ class WinogradConvolution {
       : table_(kernels<float>()),
         panels_(table_, result.c),
         padded_(round_up(source.c, table_.lanes)),
-        block_panels_(std::max<Index>(1, kBlockColumns / (table_.lanes * table_.gemm.vectors))),
-        channel_by_channel_(kPlanes * source.c * result.c * static_cast<Index>(sizeof(float)) >
-                            kWeightBytes),
+        channel_by_channel_(weight_bytes(source.c, result.c) > kWeightBytes),
+        block_panels_(panels_of_block(source.c)),
         tiles_(tiles_of_task(source, result)),
         grid_(source, result, top, left, tiles_),
         units_(std::max<Index>(1, tiles_ / grid_.unit_tiles())),
         a_cols_(source.c) {
     // A line more than a power of two: 36 planes must not compete for one set of the cache.
-    weight_stride_ = panels_.padded_columns() * source.c + kLine;
+    weight_stride_ =
+        (channel_by_channel_ ? block_columns() : panels_.padded_columns()) * source.c + kLine;
     product_stride_ = units_ * grid_.unit_tiles() * block_columns() + kLine;
     std::iota(a_cols_.get(), a_cols_.get() + source.c, 0);
     for (Index m = 0; m < table_.gemm.rows; ++m) {
@@ -59,15 +62,9 @@ class WinogradConvolution {
     }
   }
 
-  const KernelTable<float>& table() const { return table_; }
-  const PanelLayout& panels() const { return panels_; }
-  Index weights_size() const { return kPlanes * weight_stride_; }
-  Index weight_stride() const { return weight_stride_; }
-
-  // weights: [plane][panel][source channel][result channel], transformed. False if a result is not
-  // finite, and then perhaps not what the definition gives.
-  bool run(const float* source, const float* weights, const float* bias, Activation activation,
-           float* result) const {
+  // False if a result is not finite, and then perhaps not what the definition gives.
+  bool run(const float* source, const WeightTransform& weights, const float* bias,
+           Activation activation, float* result) const {
     Buffer<float> padded_bias;
     GemmTileArguments<float> clamp{};
     set_epilogue<float>(clamp, {nullptr, activation}, 0);
@@ -83,15 +80,34 @@ class WinogradConvolution {
  private:
   struct Job {
     const float* source;
-    const float* weights;
+    const WeightTransform& weights;
     float* result;
     WinogradEpilogue<float> epilogue;
+  };
+  // Transformed weights of the panels from `first_panel` on: [plane][panel][source channel][result
+  // channel].
+  struct Weights {
+    const float* data;
+    Index first_panel;
   };
   // What a worker needs to multiply tiles and store results.
   struct Worker {
     Buffer<float> products, pixels, spare;
     bool finite = true;
   };
+
+  static Index weight_bytes(Index source_channels, Index result_channels) {
+    return kPlanes * source_channels * result_channels * static_cast<Index>(sizeof(float));
+  }
+
+  Index panels_of_block(Index source_channels) const {
+    const Index widest = table_.lanes * table_.gemm.vectors;
+    Index columns = kBlockColumns;
+    if (channel_by_channel_) {
+      columns = std::min(columns, kBlockBytes / weight_bytes(source_channels, 1));
+    }
+    return std::max<Index>(1, columns / widest);
+  }
 
   Index block_columns() const { return block_panels_ * table_.lanes * table_.gemm.vectors; }
 
@@ -131,7 +147,22 @@ class WinogradConvolution {
     return all;
   }
 
+  void transform_weights(const WeightTransform& weights, float* transformed) const {
+    const Index channels = grid_.source.c, blocks = ceil_divide(channels, kWeightChannels);
+    const Index tasks = panels_.panels() * blocks;
+    const Workers count{worker_count(tasks, kPlanes * weight_stride_)};
+    const WorkerScratch<float> scratch(count.count, weights.scratch_size());
+    parallel_for(tasks, count, [&](Index task, int worker) {
+      const Index panel = task / blocks, begin = task % blocks * kWeightChannels;
+      weights.run(panels_, panel, begin, std::min(begin + kWeightChannels, channels),
+                  scratch.of(worker), transformed + panels_.offset(panel, channels),
+                  weight_stride_);
+    });
+  }
+
   bool run_tile_by_tile(const Job& job) const {
+    const Buffer<float> weights(kPlanes * weight_stride_);
+    transform_weights(job.weights, weights.get());
     const Index tasks = ceil_divide(grid_.units(), units_);
     const Workers count{worker_count(tasks, work())};
     const Index stride = units_ * grid_.unit_tiles() * padded_ + kLine;
@@ -143,7 +174,8 @@ class WinogradConvolution {
       float* values = transformed.of(number);
       transform(job, begin, end, sources[static_cast<std::size_t>(number)], values, stride);
       for (Index panel = 0; panel < panels_.panels(); panel += block_panels_) {
-        multiply(job, begin, end, panel, values, stride, scratch[static_cast<std::size_t>(number)]);
+        multiply(job, begin, end, panel, {weights.get(), 0}, values, stride,
+                 scratch[static_cast<std::size_t>(number)]);
       }
     });
     return all_finite(scratch);
@@ -158,6 +190,8 @@ class WinogradConvolution {
     const Buffer<float> transformed(kPlanes * stride);
     const Index blocks = ceil_divide(panels_.panels(), block_panels_);
     const Workers count{worker_count(blocks * groups, work())};
+    const WorkerScratch<float> weights(count.count, kPlanes * weight_stride_);
+    const WorkerScratch<float> by_tap(count.count, job.weights.scratch_size());
     std::vector<LaneRectangle> sources = rectangles(count.count);
     std::vector<Worker> scratch = workers(count.count);
     for (Index first = 0; first < grid_.units(); first += chunk) {
@@ -171,13 +205,29 @@ class WinogradConvolution {
         transform(job, begin, std::min(begin + units_, end),
                   sources[static_cast<std::size_t>(worker)], values(begin), stride);
       });
-      parallel_for(blocks * tasks, count, [&](Index task, int worker) {
-        const Index begin = first + task % tasks * units_;
-        multiply(job, begin, std::min(begin + units_, end), task / tasks * block_panels_,
-                 values(begin), stride, scratch[static_cast<std::size_t>(worker)]);
+      // Few blocks are shared by several tasks, each of which transforms the weights for itself.
+      const Index shares = std::clamp<Index>(kWantedTasks / blocks, 1, tasks);
+      parallel_for(blocks * shares, count, [&](Index task, int worker) {
+        const Index panel = task / shares * block_panels_, share = task % shares;
+        transform_block(job.weights, panel, by_tap.of(worker), weights.of(worker));
+        for (Index i = tasks * share / shares; i < tasks * (share + 1) / shares; ++i) {
+          const Index begin = first + i * units_;
+          multiply(job, begin, std::min(begin + units_, end), panel, {weights.of(worker), panel},
+                   values(begin), stride, scratch[static_cast<std::size_t>(worker)]);
+        }
       });
     }
     return all_finite(scratch);
+  }
+
+  void transform_block(const WeightTransform& weights, Index first, float* by_tap,
+                       float* transformed) const {
+    const Index channels = grid_.source.c;
+    for (Index panel = first; panel < std::min(first + block_panels_, panels_.panels()); ++panel) {
+      weights.run(panels_, panel, 0, channels, by_tap,
+                  transformed + panels_.offset(panel, channels) - panels_.offset(first, channels),
+                  weight_stride_);
+    }
   }
 
   static bool all_finite(const std::vector<Worker>& workers) {
@@ -193,8 +243,8 @@ class WinogradConvolution {
   }
 
   // Transformed units [begin, end) times the weights of a block of panels, back to pixels.
-  void multiply(const Job& job, Index begin, Index end, Index panel_begin, const float* values,
-                Index stride, Worker& worker) const {
+  void multiply(const Job& job, Index begin, Index end, Index panel_begin, const Weights& weights,
+                const float* values, Index stride, Worker& worker) const {
     const Index panel_end = std::min(panel_begin + block_panels_, panels_.panels());
     const Index first = panels_.first_column(panel_begin);
     const Index columns = panels_.first_column(panel_end) - first;
@@ -210,7 +260,8 @@ class WinogradConvolution {
         tile.c_rows = c_rows;
         tile.columns = panels_.width(panel);
         tile.a = values + plane * stride;
-        tile.b = job.weights + plane * weight_stride_ + panels_.offset(panel, grid_.source.c);
+        tile.b = weights.data + plane * weight_stride_ + panels_.offset(panel, grid_.source.c) -
+                 panels_.offset(weights.first_panel, grid_.source.c);
         tile.c =
             worker.products.get() + plane * product_stride_ + panels_.first_column(panel) - first;
         multiply_tiles(tiles, columns, panels_.vectors(panel), tile);
@@ -271,72 +322,15 @@ class WinogradConvolution {
   const KernelTable<float>& table_;
   PanelLayout panels_;  // of the result's channels
   Index padded_;        // source channels in whole vectors
-  Index block_panels_;  // multiplied at once
   bool channel_by_channel_;
-  Index tiles_;  // of a task, at most
+  Index block_panels_;  // multiplied at once
+  Index tiles_;         // of a task, at most
   TileGrid grid_;
   Index units_;                           // of a task
   Index weight_stride_, product_stride_;  // from plane to plane
   Buffer<std::int32_t> a_cols_;
   std::int32_t a_rows_[kMaxTileRows];
 };
-
-// weight (oc, c, 3, 3) -> [plane][panel of oc][c][oc].
-void transform_forward(const Conv2dShape& shape, const WinogradConvolution& convolution,
-                       const float* weight, float* transformed) {
-  constexpr Index block = 8;  // input channels transposed at once
-  const KernelTable<float>& table = convolution.table();
-  const PanelLayout& panels = convolution.panels();
-  const Index depth = shape.input.c * 9, widest = table.lanes * table.gemm.vectors;
-  const Index blocks = ceil_divide(shape.input.c, block);
-  const Index tasks = panels.panels() * blocks;
-  const Workers workers{worker_count(tasks, shape.weight_size() * 4)};
-  const WorkerScratch<float> scratch(workers.count, block * 9 * widest);
-  parallel_for(tasks, workers, [&](Index task, int worker) {
-    const Index panel = task / blocks, c = task % blocks * block;
-    const Index width = panels.width(panel), channels = std::min(block, shape.input.c - c);
-    float* by_tap = scratch.of(worker);  // [c of the block, tap][oc]
-    std::fill_n(by_tap, channels * 9 * width, 0.0f);
-    table.gemm.transpose(panels.used(panel), channels * 9,
-                         weight + panels.first_column(panel) * depth + c * 9, depth, by_tap, width);
-    for (Index i = 0; i < channels; ++i) {
-      const float* taps[9];
-      for (Index tap = 0; tap < 9; ++tap) taps[tap] = by_tap + (i * 9 + tap) * width;
-      table.winograd.weight(taps, width,
-                            transformed + panels.offset(panel, shape.input.c) + (c + i) * width,
-                            convolution.weight_stride());
-    }
-  });
-}
-
-// weight (oc, c, 3, 3), turned by half a turn -> [plane][panel of c][oc][c].
-void transform_backward(const Conv2dShape& shape, const WinogradConvolution& convolution,
-                        const float* weight, float* transformed) {
-  constexpr Index block = 16;  // output channels of a task
-  const KernelTable<float>& table = convolution.table();
-  const PanelLayout& panels = convolution.panels();
-  const Index widest = table.lanes * table.gemm.vectors;
-  const Index blocks = ceil_divide(shape.out_channels, block);
-  const Index tasks = panels.panels() * blocks;
-  const Workers workers{worker_count(tasks, shape.weight_size() * 4)};
-  const WorkerScratch<float> scratch(workers.count, 9 * widest);
-  parallel_for(tasks, workers, [&](Index task, int worker) {
-    const Index panel = task / blocks, first = task % blocks * block;
-    const Index width = panels.width(panel);
-    float* by_tap = scratch.of(worker);  // [tap][c] of one output channel
-    std::fill_n(by_tap, 9 * width, 0.0f);
-    const float* taps[9];
-    for (Index tap = 0; tap < 9; ++tap) taps[tap] = by_tap + (8 - tap) * width;
-    for (Index o = first; o < std::min(first + block, shape.out_channels); ++o) {
-      table.gemm.transpose(panels.used(panel), 9,
-                           weight + (o * shape.input.c + panels.first_column(panel)) * 9, 9, by_tap,
-                           width);
-      table.winograd.weight(taps, width,
-                            transformed + panels.offset(panel, shape.out_channels) + o * width,
-                            convolution.weight_stride());
-    }
-  });
-}
 
 }  // namespace
 
@@ -359,9 +353,8 @@ void winograd_forward(const Conv2dShape& shape, const float* input, const float*
                       const float* bias, Activation activation, float* output) {
   const WinogradConvolution convolution(shape.input, shape.result(), shape.padding.top,
                                         shape.padding.left);
-  const Buffer<float> transformed(convolution.weights_size());
-  transform_forward(shape, convolution, weight, transformed.get());
-  if (!convolution.run(input, transformed.get(), bias, activation, output)) {
+  const WeightTransform weights(shape, Pass::forward, weight);
+  if (!convolution.run(input, weights, bias, activation, output)) {
     direct_forward(shape, input, weight, bias, activation, output);
   }
 }
@@ -370,9 +363,8 @@ void winograd_backward_input(const Conv2dShape& shape, const float* grad_output,
                              const float* weight, float* grad_input) {
   const WinogradConvolution convolution(shape.result(), shape.input, 2 - shape.padding.top,
                                         2 - shape.padding.left);
-  const Buffer<float> transformed(convolution.weights_size());
-  transform_backward(shape, convolution, weight, transformed.get());
-  if (!convolution.run(grad_output, transformed.get(), nullptr, Activation::none, grad_input)) {
+  const WeightTransform weights(shape, Pass::backward_input, weight);
+  if (!convolution.run(grad_output, weights, nullptr, Activation::none, grad_input)) {
     direct_backward_input(shape, grad_output, weight, grad_input);
   }
 }

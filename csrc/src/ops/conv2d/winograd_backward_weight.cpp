@@ -1,6 +1,7 @@
 // winograd_backward_weight: the tiles of input and grad_output are transformed, a chunk at a time;
 // for each of the 36 planes the gradient of the transformed weights is a matrix product whose
-// reduction runs over the tiles; one inverse transform at the end. Chunks are added in order.
+// reduction runs over the tiles; one inverse transform at the end. Chunks are added in order; a
+// single one is multiplied block by block, so that the transformed gradient never leaves the cache.
 //
 // Bound by arithmetic: of the products for many channels, of the transforms for few.
 #include <algorithm>
@@ -27,6 +28,10 @@ constexpr Index kChunkBytes = Index{3} << 20;  // transformed tiles of a chunk
 constexpr Index kFewestChunkTiles = 128;  // each chunk reads and writes the transformed gradient
 constexpr Index kTaskTiles = 16;          // transformed by one task
 constexpr Index kTaskRows = 48;           // input channels multiplied by one task
+// Sums larger than this are not kept for many chunks, each of which would read and write them.
+constexpr Index kSumBytes = Index{4} << 20;
+constexpr Index kLargeChunkBytes = Index{12} << 20;
+constexpr Index kBlockRows = 48, kBlockColumns = 32;  // of a task's sums, all planes: half of L2
 constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(float));
 
 class BackwardWeight {
@@ -38,7 +43,9 @@ class BackwardWeight {
         grid_(shape.input, shape.result(), shape.padding.top, shape.padding.left, kTaskTiles),
         units_(std::max<Index>(1, kTaskTiles / grid_.unit_tiles())) {
     const Index tile_bytes = kPlanes * (padded_ + columns()) * static_cast<Index>(sizeof(float));
-    const Index tiles = std::max(kChunkBytes / tile_bytes, kFewestChunkTiles);
+    const Index sum_bytes = kPlanes * shape.input.c * columns() * static_cast<Index>(sizeof(float));
+    const Index chunk_bytes = sum_bytes > kSumBytes ? kLargeChunkBytes : kChunkBytes;
+    const Index tiles = std::max(chunk_bytes / tile_bytes, kFewestChunkTiles);
     chunk_ = std::min(std::max(tiles / grid_.unit_tiles(), units_), grid_.units());
     const Index most_tiles = chunk_ * grid_.unit_tiles();
     // A line more than a power of two: 36 planes must not compete for one set of the cache.
@@ -51,15 +58,13 @@ class BackwardWeight {
     }
     for (Index m = 0; m < table_.gemm.rows; ++m) {
       a_rows_[m] = static_cast<std::int32_t>(m);
-      c_rows_[m] = static_cast<std::int32_t>(m * columns());
     }
   }
 
   // False if a result is not finite, and then perhaps not what the definition gives.
   bool run(const float* grad_output, const float* input, float* grad_weight) const {
-    // Of a chunk: values [plane][tile][c], grads [plane][panel][tile][oc].
     const Buffer<float> values(kPlanes * value_stride_), grads(kPlanes * grad_stride_);
-    const Buffer<float> sums(kPlanes * sum_stride_);
+    const Buffer<float> sums(in_one_chunk() ? 0 : kPlanes * sum_stride_);
     const Index most_tiles = chunk_ * grid_.unit_tiles();
     const Workers workers{
         worker_count(ceil_divide(chunk_, units_), most_tiles * kPlanes * (padded_ + columns()))};
@@ -80,16 +85,27 @@ class BackwardWeight {
           transform_grad(grad_output, block, tile, tiles, outputs[number], grads.get());
         });
       });
-      multiply(values.get(), grads.get(), tiles, first > 0, sums.get());
+      const Chunk chunk{values.get(), grads.get(), tiles};
+      if (in_one_chunk()) return multiply_to_the_end(chunk, grad_weight);
+      multiply(chunk, first > 0, sums.get());
     }
     return transform_back(sums.get(), grad_weight);
   }
 
  private:
+  // The transformed tiles of a chunk: values [plane][tile][c], grads [plane][panel][tile][oc].
+  struct Chunk {
+    const float* values;
+    const float* grads;
+    Index tiles;
+  };
+  // Input channels and panels of output channels.
+  struct Block {
+    Index row_begin, row_end, panel_begin, panel_end;
+  };
+
+  bool in_one_chunk() const { return chunk_ == grid_.units(); }
   Index columns() const { return panels_.padded_columns(); }
-  Index multiply_adds() const {
-    return grid_.units() * grid_.unit_tiles() * kPlanes * grid_.source.c * grid_.result.c;
-  }
 
   LaneRectangle rectangle(const Nchw& image, Index halo) const {
     const Index width = std::min(kTile * grid_.unit_tiles() + halo, image.w);
@@ -117,49 +133,97 @@ class BackwardWeight {
   }
 
   // sums [plane][c][oc] (+)= values^T grads, plane by plane.
-  void multiply(const float* values, const float* grads, Index tiles, bool accumulate,
-                float* sums) const {
+  void multiply(const Chunk& chunk, bool accumulate, float* sums) const {
     const Index row_blocks = ceil_divide(grid_.source.c, kTaskRows);
-    const Index work = multiply_add_work(kPlanes * tiles * grid_.source.c * columns());
+    const Index work = multiply_add_work(kPlanes * chunk.tiles * grid_.source.c * columns());
     parallel_for(kPlanes * row_blocks, work, [&](Index task, int) {
       const Index plane = task / row_blocks, begin = task % row_blocks * kTaskRows;
-      const Index end = std::min(begin + kTaskRows, grid_.source.c);
-      for (Index panel = 0; panel < panels_.panels(); ++panel) {
-        GemmTileArguments<float> tile{};
-        tile.depth = tiles;
-        tile.a_rows = a_rows_;
-        tile.a_cols = tile_rows_.get();
-        tile.b = grads + plane * grad_stride_ + panels_.offset(panel, tiles);
-        tile.c_rows = c_rows_;
-        tile.columns = panels_.width(panel);
-        tile.accumulate = accumulate;
-        for (Index row = begin; row < end; row += table_.gemm.rows) {
-          const Index rows = std::min<Index>(table_.gemm.rows, end - row);
-          tile.a = values + plane * value_stride_ + row;
-          tile.c = sums + plane * sum_stride_ + row * columns() + panels_.first_column(panel);
-          table_.gemm.tile[panels_.vectors(panel) - 1][rows - 1](tile);
-        }
-      }
+      const Block block{begin, std::min(begin + kTaskRows, grid_.source.c), 0, panels_.panels()};
+      multiply_plane(chunk, plane, block, accumulate,
+                     sums + plane * sum_stride_ + begin * columns(), columns());
     });
   }
 
-  bool transform_back(const float* sums, float* grad_weight) const {
-    constexpr Index block = 8;  // input channels of a task
-    const Index channels = grid_.source.c;
+  // The same for a single chunk, block by block of the weights and through the inverse transform.
+  bool multiply_to_the_end(const Chunk& chunk, float* grad_weight) const {
+    const Index widest = table_.lanes * table_.gemm.vectors;
+    const Index block_panels = std::max<Index>(1, kBlockColumns / widest);
+    const Index most_columns = block_panels * widest;
+    const Index row_blocks = ceil_divide(grid_.source.c, kBlockRows);
+    const Index tasks = row_blocks * ceil_divide(panels_.panels(), block_panels);
+    const Index stride = kBlockRows * most_columns + kLine;
     std::atomic<bool> finite{true};
-    const Index tasks = ceil_divide(channels, block);
-    const Workers workers{worker_count(tasks, kPlanes * sum_stride_)};
-    const WorkerScratch<float> scratch(workers.count, block * 9 * columns());
-    parallel_blocks(channels, block, workers, [&](Index begin, Index end, int worker) {
-      float* taps = scratch.of(worker);  // [c, tap][oc]
-      bool block_finite = true;
-      for (Index c = begin; c < end; ++c) {
-        block_finite &= table_.winograd.grad_weight(sums + c * columns(), sum_stride_, columns(),
-                                                    taps + (c - begin) * 9 * columns(), columns());
+    const Workers workers{
+        worker_count(tasks, multiply_add_work(kPlanes * chunk.tiles * grid_.source.c * columns()))};
+    const WorkerScratch<float> sums(workers.count, kPlanes * stride);
+    const WorkerScratch<float> taps(workers.count, kBlockRows * 9 * most_columns);
+    parallel_for(tasks, workers, [&](Index task, int worker) {
+      const Index row = task % row_blocks * kBlockRows, panel = task / row_blocks * block_panels;
+      const Block block{row, std::min(row + kBlockRows, grid_.source.c), panel,
+                        std::min(panel + block_panels, panels_.panels())};
+      const Index width = panels_.first_column(block.panel_end) - panels_.first_column(panel);
+      for (Index plane = 0; plane < kPlanes; ++plane) {
+        multiply_plane(chunk, plane, block, false, sums.of(worker) + plane * stride, width);
       }
-      table_.gemm.transpose((end - begin) * 9, grid_.result.c, taps, columns(),
-                            grad_weight + begin * 9, channels * 9);
-      if (!block_finite) finite = false;
+      if (!transform_block(sums.of(worker), stride, block, taps.of(worker), grad_weight)) {
+        finite = false;
+      }
+    });
+    return finite;
+  }
+
+  // c: the block's first sum of this plane, rows `pitch` apart.
+  void multiply_plane(const Chunk& chunk, Index plane, const Block& block, bool accumulate,
+                      float* c, Index pitch) const {
+    const Index first_column = panels_.first_column(block.panel_begin);
+    std::int32_t c_rows[kMaxTileRows];
+    for (Index m = 0; m < table_.gemm.rows; ++m) c_rows[m] = static_cast<std::int32_t>(m * pitch);
+    for (Index panel = block.panel_begin; panel < block.panel_end; ++panel) {
+      GemmTileArguments<float> tile{};
+      tile.depth = chunk.tiles;
+      tile.a_rows = a_rows_;
+      tile.a_cols = tile_rows_.get();
+      tile.b = chunk.grads + plane * grad_stride_ + panels_.offset(panel, chunk.tiles);
+      tile.c_rows = c_rows;
+      tile.columns = panels_.width(panel);
+      tile.accumulate = accumulate;
+      for (Index row = block.row_begin; row < block.row_end; row += table_.gemm.rows) {
+        const Index rows = std::min<Index>(table_.gemm.rows, block.row_end - row);
+        tile.a = chunk.values + plane * value_stride_ + row;
+        tile.c = c + (row - block.row_begin) * pitch + panels_.first_column(panel) - first_column;
+        table_.gemm.tile[panels_.vectors(panel) - 1][rows - 1](tile);
+      }
+    }
+  }
+
+  // sums: [plane][c of the block][oc of the block], planes `stride` apart.
+  bool transform_block(const float* sums, Index stride, const Block& block, float* taps,
+                       float* grad_weight) const {
+    const Index first = panels_.first_column(block.panel_begin);
+    const Index width = panels_.first_column(block.panel_end) - first;
+    const Index rows = block.row_end - block.row_begin, row_size = grid_.source.c * 9;
+    bool finite = true;
+    for (Index c = 0; c < rows; ++c) {
+      finite &=
+          table_.winograd.grad_weight(sums + c * width, stride, width, taps + c * 9 * width, width);
+    }
+    table_.gemm.transpose(rows * 9, std::min(width, grid_.result.c - first), taps, width,
+                          grad_weight + first * row_size + block.row_begin * 9, row_size);
+    return finite;
+  }
+
+  bool transform_back(const float* sums, float* grad_weight) const {
+    constexpr Index rows = 8;  // input channels of a task
+    std::atomic<bool> finite{true};
+    const Index tasks = ceil_divide(grid_.source.c, rows);
+    const Workers workers{worker_count(tasks, kPlanes * sum_stride_)};
+    const WorkerScratch<float> taps(workers.count, rows * 9 * columns());
+    parallel_blocks(grid_.source.c, rows, workers, [&](Index begin, Index end, int worker) {
+      const Block block{begin, end, 0, panels_.panels()};
+      if (!transform_block(sums + begin * columns(), sum_stride_, block, taps.of(worker),
+                           grad_weight)) {
+        finite = false;
+      }
     });
     return finite;
   }
@@ -172,7 +236,7 @@ class BackwardWeight {
   Index chunk_;                                    // units
   Index value_stride_, grad_stride_, sum_stride_;  // from plane to plane
   Buffer<std::int32_t> tile_rows_;
-  std::int32_t a_rows_[kMaxTileRows], c_rows_[kMaxTileRows];
+  std::int32_t a_rows_[kMaxTileRows];
 };
 
 }  // namespace

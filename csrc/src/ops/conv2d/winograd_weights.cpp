@@ -1,0 +1,65 @@
+// Transposed to channels as lanes first: the 9 taps of many channels are then vectors. Bound by
+// memory traffic.
+#include "ops/conv2d/winograd_weights.h"
+
+#include <algorithm>
+
+#include "runtime/isa.h"
+
+namespace convolite::winograd {
+namespace {
+
+constexpr Index kBlock = 8;  // input channels transposed at once
+
+}  // namespace
+
+WeightTransform::WeightTransform(const Conv2dShape& shape, Pass pass, const float* weight)
+    : table_(kernels<float>()), channels_(shape.input.c), pass_(pass), weight_(weight) {}
+
+Index WeightTransform::scratch_size() const {
+  return kBlock * 9 * table_.lanes * table_.gemm.vectors;
+}
+
+void WeightTransform::run(const PanelLayout& panels, Index panel, Index begin, Index end,
+                          float* scratch, float* planes, Index stride) const {
+  if (pass_ == Pass::forward) {
+    run_forward(panels, panel, begin, end, scratch, planes, stride);
+  } else {
+    run_backward(panels, panel, begin, end, scratch, planes, stride);
+  }
+}
+
+// by_tap: [c of the block, tap][oc].
+void WeightTransform::run_forward(const PanelLayout& panels, Index panel, Index begin, Index end,
+                                  float* by_tap, float* planes, Index stride) const {
+  const Index width = panels.width(panel), depth = channels_ * 9;
+  std::fill_n(by_tap, kBlock * 9 * width, 0.0f);
+  for (Index c = begin; c < end; c += kBlock) {
+    const Index block = std::min(kBlock, end - c);
+    table_.gemm.transpose(panels.used(panel), block * 9,
+                          weight_ + panels.first_column(panel) * depth + c * 9, depth, by_tap,
+                          width);
+    for (Index i = 0; i < block; ++i) {
+      const float* taps[9];
+      for (Index tap = 0; tap < 9; ++tap) taps[tap] = by_tap + (i * 9 + tap) * width;
+      table_.winograd.weight(taps, width, planes + (c + i) * width, stride);
+    }
+  }
+}
+
+// by_tap: [tap][c] of one output channel.
+void WeightTransform::run_backward(const PanelLayout& panels, Index panel, Index begin, Index end,
+                                   float* by_tap, float* planes, Index stride) const {
+  const Index width = panels.width(panel);
+  std::fill_n(by_tap, 9 * width, 0.0f);
+  const float* taps[9];
+  for (Index tap = 0; tap < 9; ++tap) taps[tap] = by_tap + (8 - tap) * width;
+  for (Index o = begin; o < end; ++o) {
+    table_.gemm.transpose(panels.used(panel), 9,
+                          weight_ + (o * channels_ + panels.first_column(panel)) * 9, 9, by_tap,
+                          width);
+    table_.winograd.weight(taps, width, planes + o * width, stride);
+  }
+}
+
+}  // namespace convolite::winograd

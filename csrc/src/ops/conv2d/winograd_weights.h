@@ -1,0 +1,35 @@
+// The weights of a Winograd convolution, transformed panel by panel of result channels.
+#pragma once
+
+#include <convolite/conv2d.h>
+
+#include "gemm/panels.h"
+#include "kernels/table.h"
+
+namespace convolite::winograd {
+
+class WeightTransform {
+ public:
+  // weight (oc, c, 3, 3). Result channels are oc in forward, c in backward_input, where the taps
+  // are turned round.
+  WeightTransform(const Conv2dShape& shape, Pass pass, const float* weight);
+
+  Index scratch_size() const;
+  // Source channels [begin, end) of one panel: planes[plane][source channel][result channel],
+  // planes `stride` apart.
+  void run(const PanelLayout& panels, Index panel, Index begin, Index end, float* scratch,
+           float* planes, Index stride) const;
+
+ private:
+  void run_forward(const PanelLayout& panels, Index panel, Index begin, Index end, float* by_tap,
+                   float* planes, Index stride) const;
+  void run_backward(const PanelLayout& panels, Index panel, Index begin, Index end, float* by_tap,
+                    float* planes, Index stride) const;
+
+  const KernelTable<float>& table_;
+  Index channels_;  // of the input
+  Pass pass_;
+  const float* weight_;
+};
+
+}  // namespace convolite::winograd
