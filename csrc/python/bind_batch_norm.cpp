@@ -39,11 +39,13 @@ struct AffineInputs {
 py::tuple forward_training(const py::array& input_array, const py::object& weight,
                            const py::object& bias, const py::object& running_mean,
                            const py::object& running_var, double momentum, double eps,
-                           const std::string& activation_name) {
+                           const std::string& activation_name, const py::object& residual_object) {
   return dispatch(kOp, "input", input_array, [&](auto zero) -> py::tuple {
     using T = decltype(zero);
     const Input<T> input(kOp, "input", input_array);
     const BatchNormShape shape = BatchNormShape::infer(input.shape(), true);
+    const OptionalInput<T> residual(kOp, "residual", residual_object);
+    if (residual.given()) check_shape(kOp, "residual", residual.get(), input.shape());
     const AffineInputs<T> affine(weight, bias, shape.c);
     const RunningStatistics<T> running{running_span<T>("running_mean", running_mean, shape.c),
                                        running_span<T>("running_var", running_var, shape.c),
@@ -54,7 +56,7 @@ py::tuple forward_training(const py::array& input_array, const py::object& weigh
     {
       const py::gil_scoped_release release;
       batch_norm_forward_training(shape, input.span(), affine.spans(), running, eps, activation,
-                                  output.span(), mean.span(), inv_std.span());
+                                  output.span(), mean.span(), inv_std.span(), residual.span());
     }
     return py::make_tuple(output.array(), mean.array(), inv_std.array());
   });
@@ -63,11 +65,13 @@ py::tuple forward_training(const py::array& input_array, const py::object& weigh
 py::array forward_inference(const py::array& input_array, const py::object& weight,
                             const py::object& bias, const py::array& running_mean_array,
                             const py::array& running_var_array, double eps,
-                            const std::string& activation_name) {
+                            const std::string& activation_name, const py::object& residual_object) {
   return dispatch(kOp, "input", input_array, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Input<T> input(kOp, "input", input_array);
     const BatchNormShape shape = BatchNormShape::infer(input.shape(), false);
+    const OptionalInput<T> residual(kOp, "residual", residual_object);
+    if (residual.given()) check_shape(kOp, "residual", residual.get(), input.shape());
     const AffineInputs<T> affine(weight, bias, shape.c);
     const Input<T> running_mean(kOp, "running_mean", running_mean_array);
     const Input<T> running_var(kOp, "running_var", running_var_array);
@@ -78,7 +82,8 @@ py::array forward_inference(const py::array& input_array, const py::object& weig
     {
       const py::gil_scoped_release release;
       batch_norm_forward_inference(shape, input.span(), affine.spans(), running_mean.span(),
-                                   running_var.span(), eps, activation, output.span());
+                                   running_var.span(), eps, activation, output.span(),
+                                   residual.span());
     }
     return output.array();
   });
@@ -87,7 +92,7 @@ py::array forward_inference(const py::array& input_array, const py::object& weig
 py::tuple backward(const py::array& grad_output_array, const py::array& input_array,
                    const py::object& weight, const py::array& mean_array,
                    const py::array& inv_std_array, bool training, const py::object& bias,
-                   const std::string& activation_name) {
+                   const std::string& activation_name, const py::object& output_object) {
   const char* op = "batch_norm_backward";
   return dispatch(op, "input", input_array, [&](auto zero) -> py::tuple {
     using T = decltype(zero);
@@ -95,20 +100,28 @@ py::tuple backward(const py::array& grad_output_array, const py::array& input_ar
     const Input<T> input(op, "input", input_array);
     const BatchNormShape shape = BatchNormShape::infer(input.shape(), training);
     check_shape(op, "grad_output", grad_output, input.shape());
+    const OptionalInput<T> output(op, "output", output_object);
+    if (output.given()) check_shape(op, "output", output.get(), input.shape());
     const AffineInputs<T> affine(weight, bias, shape.c);
     const Input<T> mean(op, "mean", mean_array), inv_std(op, "inv_std", inv_std_array);
     check_shape(op, "mean", mean, {shape.c});
     check_shape(op, "inv_std", inv_std, {shape.c});
     const Activation activation = parse_activation(op, activation_name);
+    if (output.given() && activation == Activation::none) {
+      fail(op, ": output is only needed behind an activation");
+    }
     const Output<T> grad_input(op, input.shape());
     const Output<T> grad_weight(op, {shape.c}), grad_bias(op, {shape.c});
+    const Output<T> grad_residual(op, output.given() ? input.shape() : Shape{0});
     {
       const py::gil_scoped_release release;
       batch_norm_backward(shape, grad_output.span(), input.span(), affine.spans(), mean.span(),
                           inv_std.span(), training, activation, grad_input.span(),
-                          grad_weight.span(), grad_bias.span());
+                          grad_weight.span(), grad_bias.span(), output.span(),
+                          grad_residual.span());
     }
-    return py::make_tuple(grad_input.array(), grad_weight.array(), grad_bias.array());
+    const py::object passed = output.given() ? py::object(grad_residual.array()) : py::none();
+    return py::make_tuple(grad_input.array(), grad_weight.array(), grad_bias.array(), passed);
   });
 }
 
@@ -117,13 +130,14 @@ py::tuple backward(const py::array& grad_output_array, const py::array& input_ar
 void bind_batch_norm(py::module_& module) {
   module.def("batch_norm_forward_training", forward_training, py::arg("input"), py::arg("weight"),
              py::arg("bias"), py::arg("running_mean"), py::arg("running_var"), py::arg("momentum"),
-             py::arg("eps"), py::arg("activation"));
+             py::arg("eps"), py::arg("activation"), py::arg("residual") = py::none());
   module.def("batch_norm_forward_inference", forward_inference, py::arg("input"), py::arg("weight"),
              py::arg("bias"), py::arg("running_mean"), py::arg("running_var"), py::arg("eps"),
-             py::arg("activation"));
+             py::arg("activation"), py::arg("residual") = py::none());
   module.def("batch_norm_backward", backward, py::arg("grad_output"), py::arg("input"),
              py::arg("weight"), py::arg("mean"), py::arg("inv_std"), py::arg("training"),
-             py::arg("bias") = py::none(), py::arg("activation") = "none");
+             py::arg("bias") = py::none(), py::arg("activation") = "none",
+             py::arg("output") = py::none());
 }
 
 }  // namespace convolite::python

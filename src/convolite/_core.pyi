@@ -104,6 +104,7 @@ def batch_norm_forward_training(
     momentum: float,
     eps: float,
     activation: str,
+    residual: Array | None = None,
 ) -> tuple[Array, Array, Array]: ...
 def batch_norm_forward_inference(
     input: Array,
@@ -113,6 +114,7 @@ def batch_norm_forward_inference(
     running_var: Array,
     eps: float,
     activation: str,
+    residual: Array | None = None,
 ) -> Array: ...
 def batch_norm_backward(
     grad_output: Array,
@@ -123,7 +125,8 @@ def batch_norm_backward(
     training: bool,
     bias: Array | None = None,
     activation: str = "none",
-) -> tuple[Array, Array, Array]: ...
+    output: Array | None = None,
+) -> tuple[Array, Array, Array, Array | None]: ...
 def activation_forward(name: str, input: Array, parameter: float) -> Array: ...
 def activation_backward(name: str, grad_output: Array, saved: Array, parameter: float) -> Array: ...
 def softmax_forward(input: Array, axis: int) -> Array: ...

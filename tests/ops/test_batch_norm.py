@@ -68,7 +68,7 @@ def backward(problem, mean, inv_std, training=True, activation="none"):
         training,
         problem.bias,
         activation,
-    )
+    )[:3]
 
 
 def balanced_problem(rng, shape, dtype) -> SimpleNamespace:
@@ -328,6 +328,70 @@ def test_a_fused_activation_keeps_nan(activation: str, isa: str) -> None:
     grad = np.ones_like(input)
     passed = _core.batch_norm_backward(grad, input, None, *fixed, False, None, activation)[0]
     assert_exact(passed, reference.activation_backward(activation, grad, input))
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", DYADIC_SHAPES, ids=str)
+def test_a_residual_is_added_before_the_activation(shape, dtype, activation, isa, rng) -> None:
+    problem = balanced_problem(rng, shape, dtype)
+    residual = integers(rng, shape, dtype)
+    arguments = (problem.input, problem.weight, problem.bias)
+    output, mean, inv_std = _core.batch_norm_forward_training(
+        *arguments, None, None, 0.1, 0.0, activation, residual
+    )
+    summed = reference.batch_norm_training(*arguments, 0.0, "none")[0] + residual
+    assert_exact(output, reference.activation(activation, summed))
+    fixed = problem.mean, problem.deviation**2
+    inferred = _core.batch_norm_forward_inference(*arguments, *fixed, 0.0, activation, residual)
+    assert_exact(inferred, output)
+    passed = reference.activation_backward(activation, problem.grad_output, summed)
+    for training in (True, False):
+        statistics = (mean, inv_std, training, problem.bias, activation)
+        results = _core.batch_norm_backward(
+            problem.grad_output,
+            problem.input,
+            problem.weight,
+            *statistics,
+            None if activation == "none" else output,
+        )
+        expected = reference.batch_norm_backward(
+            passed, problem.input, problem.weight, mean, inv_std, training
+        )
+        for result, wanted in zip(results[:3], expected, strict=True):
+            assert_exact(result, wanted)
+        if activation == "none":
+            assert results[3] is None
+        else:
+            assert_exact(results[3], passed)
+
+
+@pytest.mark.parametrize("threads", [1, 3], indirect=True)
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6"])
+@pytest.mark.parametrize("shape", [(7, 5), (0, 4, 3), (4, 3, 17), (3, 9, 13, 11), (40, 3, 5, 5)])
+def test_a_residual_changes_no_bit(shape, activation, training, threads, isa, rng) -> None:
+    channels = shape[1]
+    arrays = [normals(rng, each) for each in (shape, (channels,), (channels,), shape)]
+    statistics = normals(rng, (channels,)), normals(rng, (channels,)) ** 2 + 1
+    grad_output = normals(rng, shape)
+
+    def run(merged: bool) -> list:
+        tensors = [tensor(array, requires_grad=True) for array in arrays]
+        input, weight, bias, residual = tensors
+        running = [array.copy() for array in statistics]
+        if merged:
+            output = functional.batch_norm(
+                input, *running, weight, bias, training, activation=activation, residual=residual
+            )
+        else:
+            output = functional.batch_norm(input, *running, weight, bias, training) + residual
+            output = getattr(functional, activation)(output) if activation else output
+        output.backward(grad_output)
+        return [output.numpy(), *running, *(each.grad.numpy() for each in tensors)]
+
+    for merged, apart in zip(run(True), run(False), strict=True):
+        assert_same_bits(merged, apart)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

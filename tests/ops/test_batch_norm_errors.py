@@ -117,6 +117,23 @@ ERRORS = {
         ValueError,
         "batch_norm: activation must be None, 'relu' or 'relu6', got 'tanh'",
     ),
+    "residual shape": (
+        lambda: functional.batch_norm(IMAGE, ZEROS, ONES, residual=IMAGE[:1]),
+        ValueError,
+        "batch_norm: residual must have shape (2, 3, 4, 5), got (1, 3, 4, 5)",
+    ),
+    "residual dtype": (
+        lambda: functional.batch_norm(IMAGE, ZEROS, ONES, residual=IMAGE.astype(np.float64)),
+        TypeError,
+        "batch_norm: residual must be float32 like input, got float64",
+    ),
+    "output without activation": (
+        lambda: _core.batch_norm_backward(
+            IMAGE, IMAGE, None, ZEROS, ONES, True, None, "none", IMAGE
+        ),
+        ValueError,
+        "batch_norm_backward: output is only needed behind an activation",
+    ),
     "grad_output": (
         lambda: _core.batch_norm_backward(IMAGE[:1], IMAGE, None, ZEROS, ONES, True),
         ValueError,

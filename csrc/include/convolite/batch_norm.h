@@ -32,27 +32,31 @@ struct RunningStatistics {
   double momentum = 0.1;
 };
 
-// Normalises with the batch's own mean and biased variance, then scales, shifts and activates:
-// output (n, c, length), mean and inv_std = 1 / sqrt(variance + eps) (c).
+// Normalises with the batch's own mean and biased variance, then scales, shifts, adds a residual
+// (n, c, length) if there is one, and activates: output (n, c, length), mean and inv_std = 1 /
+// sqrt(variance + eps) (c).
 template <class T>
 void batch_norm_forward_training(const BatchNormShape&, Span<const T> input,
                                  const BatchNormAffine<T>&, const RunningStatistics<T>&, double eps,
-                                 Activation, Span<T> output, Span<T> mean, Span<T> inv_std);
+                                 Activation, Span<T> output, Span<T> mean, Span<T> inv_std,
+                                 Span<const T> residual = {});
 
 // Normalises with statistics gathered before.
 template <class T>
 void batch_norm_forward_inference(const BatchNormShape&, Span<const T> input,
                                   const BatchNormAffine<T>&, Span<const T> running_mean,
-                                  Span<const T> running_var, double eps, Activation,
-                                  Span<T> output);
+                                  Span<const T> running_var, double eps, Activation, Span<T> output,
+                                  Span<const T> residual = {});
 
 // grad_output and input (n, c, length), mean and inv_std (c) as forward used them -> grad_input
 // (n, c, length), grad_weight and grad_bias (c). With an activation, grad_output is what arrives
-// behind it. `training`: mean and inv_std were computed from this input, and depend on it.
+// behind it. Where forward added a residual in front of an activation, `output` is what it gave,
+// and grad_residual (n, c, length) receives what passes the activation. `training`: mean and
+// inv_std were computed from this input, and depend on it.
 template <class T>
 void batch_norm_backward(const BatchNormShape&, Span<const T> grad_output, Span<const T> input,
                          const BatchNormAffine<T>&, Span<const T> mean, Span<const T> inv_std,
                          bool training, Activation, Span<T> grad_input, Span<T> grad_weight,
-                         Span<T> grad_bias);
+                         Span<T> grad_bias, Span<const T> output = {}, Span<T> grad_residual = {});
 
 }  // namespace convolite

@@ -68,6 +68,18 @@ void normalise(std::ptrdiff_t count, const T* input, const NormArguments<T>& arg
       });
 }
 
+template <class T, bool PerElement>
+void normalise_residual(std::ptrdiff_t count, const T* input, const T* residual,
+                        const NormArguments<T>& arguments, T* output) {
+  const Normalisation<T, PerElement, true> norm(arguments);
+  for_each_vector<T>(
+      count, [=](std::ptrdiff_t i, std::ptrdiff_t n) __attribute__((always_inline)) {
+        const Vec<T> centred = load_up_to(input + i, n) - norm.mean.at(i, n);
+        const Vec<T> value = norm.before_clamp(centred, i, n) + load_up_to(residual + i, n);
+        store_up_to(output + i, at_most<T>(at_least<T>(value, norm.low), norm.high), n);
+      });
+}
+
 template <class T, bool PerElement, bool Training, bool Clamped>
 CONVOLITE_INLINE void gradient_run(std::ptrdiff_t count, const T* grad_output, const T* input,
                                    const NormArguments<T>& arguments, T* grad_input) {
@@ -231,6 +243,7 @@ constexpr NormKernels<T> norm_kernels() {
           {normalise<T, false>, normalise<T, true>},
           {{gradient<T, false, false>, gradient<T, false, true>},
            {gradient<T, true, false>, gradient<T, true, true>}},
+          {normalise_residual<T, false>, normalise_residual<T, true>},
           column_moments<T>,
           column_gradient_sums<T>};
 }

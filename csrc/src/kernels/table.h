@@ -273,6 +273,9 @@ struct NormKernels {
                         const NormArguments<T>&, double* sums);
   Forward normalise[2];     // [per element]
   Backward gradient[2][2];  // [training][per element]
+  // output = clamp(y + residual) [per element]
+  void (*normalise_residual[2])(std::ptrdiff_t count, const T* input, const T* residual,
+                                const NormArguments<T>&, T* output);
   // The same two pairs of sums for each of `columns` over `rows` rows, overwritten: sums (2,
   // columns). Sums run in T: keep the rows few.
   void (*column_moments)(std::ptrdiff_t rows, std::ptrdiff_t columns, std::ptrdiff_t stride,

@@ -21,6 +21,7 @@ class BatchNorm(Function):
         input: Array,
         weight: Array | None,
         bias: Array | None,
+        residual: Array | None,
         running_mean: Any,
         running_var: Any,
         training: bool,
@@ -30,24 +31,34 @@ class BatchNorm(Function):
     ) -> Array:
         if training:
             output, mean, inv_std = _core.batch_norm_forward_training(
-                input, weight, bias, running_mean, running_var, momentum, eps, activation
+                input, weight, bias, running_mean, running_var, momentum, eps, activation, residual
             )
         else:
             output = _core.batch_norm_forward_inference(
-                input, weight, bias, running_mean, running_var, eps, activation
+                input, weight, bias, running_mean, running_var, eps, activation, residual
             )
             mean = np.array(running_mean)  # a copy: training may change it before backward
             inv_std = (1 / np.sqrt(np.asarray(running_var, np.float64) + eps)).astype(input.dtype)
         ctx.training, ctx.activation = training, activation
+        ctx.has_residual = residual is not None
+        ctx.gated = ctx.has_residual and activation != "none"
         # x_hat and the activation's derivative are recomputed from these: C floats each, not
-        # another N*C*H*W.
-        ctx.save(input=input, weight=weight, bias=bias, mean=mean, inv_std=inv_std)
+        # another N*C*H*W. With a residual the output tells what passed, and is kept anyway.
+        saved_output = output if ctx.gated else None
+        ctx.save(
+            input=input,
+            weight=weight,
+            bias=bias,
+            mean=mean,
+            inv_std=inv_std,
+            output=saved_output,
+        )
         return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
         saved = ctx.saved
-        grads = _core.batch_norm_backward(
+        grad_input, grad_weight, grad_bias, passed = _core.batch_norm_backward(
             grad_output,
             saved.input,
             saved.weight,
@@ -56,10 +67,12 @@ class BatchNorm(Function):
             ctx.training,
             saved.bias,
             ctx.activation,
+            saved.output,
         )
+        grad_residual = passed if ctx.gated else grad_output
+        grads = (grad_input, grad_weight, grad_bias, grad_residual if ctx.has_residual else None)
         needed = zip(grads, ctx.needs_input_grad, strict=False)
-        grad_input, grad_weight, grad_bias = (grad if wanted else None for grad, wanted in needed)
-        return grad_input, grad_weight, grad_bias, None, None, None, None, None, None
+        return *(grad if wanted else None for grad, wanted in needed), *[None] * 6
 
 
 def batch_norm(
@@ -72,10 +85,11 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
     activation: str | None = None,
+    residual: Any = None,
 ) -> Tensor:
     """Normalise each channel to mean 0 and variance 1, then scale, shift and activate.
 
-    ``output = (input - mean) / sqrt(variance + eps) * weight + bias``
+    ``output = activation((input - mean) / sqrt(variance + eps) * weight + bias + residual)``
 
     Parameters
     ----------
@@ -92,6 +106,8 @@ def batch_norm(
     eps : float
     activation : {None, "relu", "relu6"}
         Applied in the same pass over memory.
+    residual : Tensor, of the input's shape, optional
+        Added in the same pass, before the activation.
 
     Returns
     -------
@@ -115,6 +131,7 @@ def batch_norm(
         input,
         weight,
         bias,
+        residual,
         _statistics("running_mean", running_mean),
         _statistics("running_var", running_var),
         bool(training),

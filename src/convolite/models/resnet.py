@@ -44,18 +44,20 @@ class BasicBlock(nn.Module):
 
     def forward(self, input: Any) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride))."""
-        first, second = self._chains()
-        output = run(second, run(first, input))
+        first, _ = self._chains()
+        output = self.conv2(run(first, input))
         shortcut = input if self.downsample is None else self.downsample(input)
-        return _add_and_rectify(output, shortcut)
+        return _normalise_add_rectify(self.bn2, output, shortcut)
 
     def _chains(self) -> Sequence[Sequence[nn.Module]]:
         return (self.conv1, self.bn1, self.relu), (self.conv2, self.bn2)
 
 
-def _add_and_rectify(output: Tensor, shortcut: Tensor) -> Tensor:
-    """The end of every residual block; one step, so no hook on ``relu`` sees the sum."""
-    return functional.relu(output + shortcut)
+def _normalise_add_rectify(norm: nn.BatchNorm2d, output: Tensor, shortcut: Tensor) -> Tensor:
+    """``relu(norm(output) + shortcut)``, in one pass unless a hook watches the norm."""
+    if norm._forward_hooks:
+        return functional.relu(norm(output) + shortcut)
+    return norm.forward_activated(output, "relu", shortcut)
 
 
 class ResNet(nn.Module):

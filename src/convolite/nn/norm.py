@@ -68,8 +68,8 @@ class _BatchNorm(Module):
         """Normalise each channel: with the batch's statistics in training, else the running."""
         return self.forward_activated(input, None)
 
-    def forward_activated(self, input: Any, activation: str | None) -> Tensor:
-        """Normalise and apply "relu" or "relu6" in the same pass."""
+    def forward_activated(self, input: Any, activation: str | None, residual: Any = None) -> Tensor:
+        """Normalise, add a residual and apply "relu" or "relu6" in the same pass."""
         shape = shape_of(type(self).__name__, "input", input)
         if len(shape) not in self._input_ndims:
             raise ValueError(
@@ -87,6 +87,7 @@ class _BatchNorm(Module):
             self._momentum() if updating else 0.0,
             self.eps,
             activation,
+            residual,
         )
         if updating and self.num_batches_tracked is not None:
             self.num_batches_tracked.numpy()[...] += 1

@@ -1,5 +1,6 @@
 // Batch normalisation backward: two passes over the input and the gradient (sums, then the gradient
-// of the input), both bound by memory. A fused activation's derivative is recomputed on the way.
+// of the input), both bound by memory. A fused activation's derivative is recomputed on the way;
+// with a residual, the first pass stores what passes the activation, and the second reads that.
 #include <convolite/batch_norm.h>
 
 #include <cassert>
@@ -14,11 +15,31 @@ using namespace batch_norm;
 
 namespace {
 
-// Sums of the gradient and of its product with input - mean, for each channel.
+// The gradient that passes the activation, read off the activation's output.
+template <class T>
+struct Gate {
+  Activation activation;
+  Span<const T> grad_output, output;
+  Span<T> passed;
+
+  void run(Index offset, Index count) const {
+    const ActivationKernels<T>& kernel = kernels<T>().activation;
+    (activation == Activation::relu6 ? kernel.relu6 : kernel.relu)
+        .backward(grad_output.data + offset, output.data + offset, count, T(0),
+                  passed.data + offset);
+  }
+};
+
+// Sums of the gradient and of its product with input - mean, for each channel. With a gate,
+// grad_output is its result, made plane by plane just before it is summed.
 template <class T>
 void gradient_sums(const BatchNormShape& shape, const View& view, Span<const T> grad_output,
                    Span<const T> input, const ForwardCoefficients<T>& coefficients,
-                   const Buffer<double>& first, const Buffer<double>& second) {
+                   const Gate<T>* gate, const Buffer<double>& first, const Buffer<double>& second) {
+  if (gate != nullptr && !view.by_planes) {
+    for_each_run(view, shape.size(),
+                 [&](Index offset, Index) { gate->run(offset, view.run_length); });
+  }
   const NormKernels<T>& norm = kernels<T>().norm;
   const Partials<2> parts(view);
   const Workers workers = view.block_workers(shape.size());
@@ -40,6 +61,7 @@ void gradient_sums(const BatchNormShape& shape, const View& view, Span<const T> 
       double sums[2] = {0, 0};
       for (Index i = 0; i < images; ++i) {
         const Index offset = ((image + i) * view.columns + column) * view.run_length;
+        if (gate != nullptr) gate->run(offset, view.run_length);
         norm.gradient_sums(view.run_length, grad_output.data + offset, input.data + offset,
                            coefficients.at(column), sums);
       }
@@ -67,13 +89,22 @@ template <class T>
 void batch_norm_backward(const BatchNormShape& shape, Span<const T> grad_output,
                          Span<const T> input, const BatchNormAffine<T>& affine, Span<const T> mean,
                          Span<const T> inv_std, bool training, Activation activation,
-                         Span<T> grad_input, Span<T> grad_weight, Span<T> grad_bias) {
+                         Span<T> grad_input, Span<T> grad_weight, Span<T> grad_bias,
+                         Span<const T> output, Span<T> grad_residual) {
   assert(input.size == shape.size() && grad_output.size == shape.size());
-  assert(grad_input.size == shape.size());
+  assert(grad_input.size == shape.size() && grad_residual.size == output.size);
+  assert(output.size == 0 || activation != Activation::none);
   const View view(shape);
+  const bool gated = output.size != 0;
+  const Gate<T> gate{activation, grad_output, output, grad_residual};
+  if (gated) {
+    grad_output = {grad_residual.data, grad_residual.size};
+    activation = Activation::none;
+  }
   const ForwardCoefficients<T> forward(view, shape, affine, mean, inv_std, activation);
   const Buffer<double> sum(shape.c), product_sum(shape.c);
-  gradient_sums(shape, view, grad_output, input, forward, sum, product_sum);
+  gradient_sums(shape, view, grad_output, input, forward, gated ? &gate : nullptr, sum,
+                product_sum);
   ColumnValues<T> factor(view), slope(view), constant(view);
   const double count = static_cast<double>(std::max<Index>(1, shape.count()));
   for (Index c = 0; c < shape.c; ++c) {
@@ -99,7 +130,8 @@ void batch_norm_backward(const BatchNormShape& shape, Span<const T> grad_output,
 #define CONVOLITE_INSTANTIATE(T)                                                                   \
   template void batch_norm_backward(const BatchNormShape&, Span<const T>, Span<const T>,           \
                                     const BatchNormAffine<T>&, Span<const T>, Span<const T>, bool, \
-                                    Activation, Span<T>, Span<T>, Span<T>);
+                                    Activation, Span<T>, Span<T>, Span<T>, Span<const T>,          \
+                                    Span<T>);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)
 #undef CONVOLITE_INSTANTIATE

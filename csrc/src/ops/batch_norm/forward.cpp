@@ -19,10 +19,20 @@ namespace {
 
 template <class T>
 void normalise(const BatchNormShape& shape, const View& view, Span<const T> input,
-               const ForwardCoefficients<T>& coefficients, Span<T> output) {
-  const auto kernel = kernels<T>().norm.normalise[view.by_planes ? 0 : 1];
+               const ForwardCoefficients<T>& coefficients, Span<const T> residual, Span<T> output) {
+  const NormKernels<T>& norm = kernels<T>().norm;
+  const int per_element = view.by_planes ? 0 : 1;
+  if (residual.size != 0) {
+    for_each_run(view, shape.size(), [&](Index offset, Index column) {
+      norm.normalise_residual[per_element](view.run_length, input.data + offset,
+                                           residual.data + offset, coefficients.at(column),
+                                           output.data + offset);
+    });
+    return;
+  }
   for_each_run(view, shape.size(), [&](Index offset, Index column) {
-    kernel(view.run_length, input.data + offset, coefficients.at(column), output.data + offset);
+    norm.normalise[per_element](view.run_length, input.data + offset, coefficients.at(column),
+                                output.data + offset);
   });
 }
 
@@ -55,8 +65,9 @@ void batch_norm_forward_training(const BatchNormShape& shape, Span<const T> inpu
                                  const BatchNormAffine<T>& affine,
                                  const RunningStatistics<T>& running, double eps,
                                  Activation activation, Span<T> output, Span<T> mean,
-                                 Span<T> inv_std) {
+                                 Span<T> inv_std, Span<const T> residual) {
   assert(input.size == shape.size() && output.size == shape.size());
+  assert(residual.size == 0 || residual.size == shape.size());
   assert(mean.size == shape.c && inv_std.size == shape.c);
   check_eps(eps);
   if (shape.count() == 0) {  // nothing to learn from: the running statistics stay
@@ -67,15 +78,17 @@ void batch_norm_forward_training(const BatchNormShape& shape, Span<const T> inpu
   const View view(shape);
   batch_statistics(shape, view, input, running, eps, mean, inv_std);
   normalise(shape, view, input,
-            ForwardCoefficients<T>(view, shape, affine, mean, inv_std, activation), output);
+            ForwardCoefficients<T>(view, shape, affine, mean, inv_std, activation), residual,
+            output);
 }
 
 template <class T>
 void batch_norm_forward_inference(const BatchNormShape& shape, Span<const T> input,
                                   const BatchNormAffine<T>& affine, Span<const T> running_mean,
                                   Span<const T> running_var, double eps, Activation activation,
-                                  Span<T> output) {
+                                  Span<T> output, Span<const T> residual) {
   assert(input.size == shape.size() && output.size == shape.size());
+  assert(residual.size == 0 || residual.size == shape.size());
   check_eps(eps);
   const View view(shape);
   const Buffer<T> inv_std(shape.c);
@@ -85,16 +98,16 @@ void batch_norm_forward_inference(const BatchNormShape& shape, Span<const T> inp
   normalise(shape, view, input,
             ForwardCoefficients<T>(view, shape, affine, running_mean, {inv_std.get(), shape.c},
                                    activation),
-            output);
+            residual, output);
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                       \
-  template void batch_norm_forward_training(                                           \
-      const BatchNormShape&, Span<const T>, const BatchNormAffine<T>&,                 \
-      const RunningStatistics<T>&, double, Activation, Span<T>, Span<T>, Span<T>);     \
-  template void batch_norm_forward_inference(const BatchNormShape&, Span<const T>,     \
-                                             const BatchNormAffine<T>&, Span<const T>, \
-                                             Span<const T>, double, Activation, Span<T>);
+#define CONVOLITE_INSTANTIATE(T)                                                                  \
+  template void batch_norm_forward_training(                                                      \
+      const BatchNormShape&, Span<const T>, const BatchNormAffine<T>&,                            \
+      const RunningStatistics<T>&, double, Activation, Span<T>, Span<T>, Span<T>, Span<const T>); \
+  template void batch_norm_forward_inference(                                                     \
+      const BatchNormShape&, Span<const T>, const BatchNormAffine<T>&, Span<const T>,             \
+      Span<const T>, double, Activation, Span<T>, Span<const T>);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)
 #undef CONVOLITE_INSTANTIATE
