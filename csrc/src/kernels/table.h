@@ -82,6 +82,84 @@ struct WinogradKernels {
                       T* taps, std::ptrdiff_t tap_stride);
 };
 
+// Depthwise convolution, lanes over the pixels of a row. Planes are copied to a band: rows `pitch`
+// apart with zeros around the image, columns dealt out to `step` phases, so that the pixels that
+// one tap meets are consecutive at any stride. Padded column q stands in phase q % step at q /
+// step. Whole vectors may be written past the band's end and read past the pixels of a phase: the
+// caller's band has kBandSlack vectors behind every phase.
+constexpr std::ptrdiff_t kBandSlack = 3;
+
+template <class T>
+struct DepthwiseBandArguments {
+  const T* source;                                     // the first row and column to copy
+  const T* source_end;                                 // nothing is read from here on
+  std::ptrdiff_t planes, source_stride, source_pitch;  // distance of planes and of rows
+  std::ptrdiff_t above, rows, below;                   // rows of zeros, of the image, of zeros
+  std::ptrdiff_t left, columns;                        // columns of zeros, of the image
+  T* band;  // zero in the first `left` columns of the first row
+  std::ptrdiff_t step, pitch, phase_stride, band_stride;
+};
+
+// result[y][x] = clamp(bias + sum over taps t of weight[weights[t]] *
+//                source[y * source_stride + x + offsets[t]]).
+// Rows shorter than a vector are stored whole as long as `room`, the elements that may be written
+// from `result` on, allows; what they overwrite must be computed later.
+template <class T>
+struct DepthwiseArguments {
+  const T* source;
+  std::ptrdiff_t source_stride;
+  std::ptrdiff_t taps;
+  const std::ptrdiff_t* offsets;
+  const std::ptrdiff_t* weights;
+  const T* weight;
+  std::ptrdiff_t rows, columns;
+  T* result;
+  std::ptrdiff_t result_stride, room;
+  T bias, low, high;
+  bool clamp;
+};
+
+// result[y][b + x * step] = phases[y % row_step][b][y / row_step][x], rows in order; `room` as
+// above.
+template <class T>
+struct DepthwiseMergeArguments {
+  const T* phases;
+  std::ptrdiff_t row_step, row_phase_stride, step, phase_stride, pitch;
+  std::ptrdiff_t rows, columns;
+  T* result;
+  std::ptrdiff_t room;
+};
+
+// sums[t] += sum over planes and pixels of
+//            grad[plane][y][x] * source[plane][y * source_stride + x + offsets[t]].
+// Sums run in T within a call: keep the pixels few. Rows of grad are dense.
+template <class T>
+struct DepthwiseWeightArguments {
+  const T* source;
+  std::ptrdiff_t source_stride, source_plane_stride;
+  const T* grad;
+  const T* grad_end;  // nothing is read from here on
+  std::ptrdiff_t grad_plane_stride;
+  std::ptrdiff_t planes, rows, columns;
+  const std::ptrdiff_t* offsets;
+  double* sums;
+};
+
+constexpr int kMostWeightTaps = 9;
+
+template <class T>
+struct DepthwiseKernels {
+  using Convolve = void (*)(const DepthwiseArguments<T>&);
+  using WeightSums = void (*)(const DepthwiseWeightArguments<T>&);
+  void (*fill_band)(const DepthwiseBandArguments<T>&);
+  Convolve taps;
+  // Square windows of taps sorted by row and column, rows `source_stride` / step apart: [step - 1].
+  Convolve square_3[2], square_5[2];
+  void (*merge)(const DepthwiseMergeArguments<T>&);
+  WeightSums weight_taps[kMostWeightTaps];  // [taps - 1]
+  WeightSums weight_square_3[2];            // as above
+};
+
 // Element by element. unary: a, output of `count` values. binary: `rows` rows of `columns` values;
 // an operand that is no row (at most one of the two) is one value per row. a_stride and b_stride
 // lead to the next row; the output is dense. Both may equal the output's place.
@@ -286,6 +364,7 @@ struct KernelTable {
   int lanes;  // elements of one vector
   GemmKernels<T> gemm;
   WinogradKernels<T> winograd;
+  DepthwiseKernels<T> depthwise;
   ElementwiseKernels<T> elementwise;
   ActivationKernels<T> activation;
   ReduceKernels<T> reduce;
