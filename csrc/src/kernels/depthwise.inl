@@ -2,69 +2,118 @@
 // products, so loads decide: a block of rows keeps its sums in registers while every vector of the
 // band is loaded once for all rows of the block that it belongs to.
 
-template <class T>
-CONVOLITE_INLINE void zero_run(T* to, std::ptrdiff_t count) {
-  for (std::ptrdiff_t x = 0; x < count; x += kLanes<T>) store(to + x, Vec<T>{});
-}
+// The columns of an image row past its last whole vectors, in up to Vectors more. All rows of a
+// call share the masks.
+template <class T, int Vectors>
+struct RowTail {
+  std::ptrdiff_t begin, count;
+  VecMask<T> mask[Vectors];
 
-// One image row to its phases. The vectors past its end are wiped by the zeros behind it.
+  explicit RowTail(std::ptrdiff_t columns) : begin(columns / step * step), count(columns - begin) {
+    CONVOLITE_UNROLL for (int v = 0; v < Vectors; ++v) {
+      mask[v] = first_lanes<T>(count - v * kLanes<T>);
+    }
+  }
+
+  // `open`: whole vectors may be read.
+  template <int V>
+  CONVOLITE_INLINE Vec<T> part(const T* row, bool open) const {
+    const T* from = row + begin + V * kLanes<T>;
+    if (open) return keep_lanes<T>(load(from), mask[V]);
+    const std::ptrdiff_t left = count - V * kLanes<T>;
+    return left <= 0 ? Vec<T>{} : load_partial(from, left < kLanes<T> ? left : kLanes<T>);
+  }
+
+ private:
+  static constexpr std::ptrdiff_t step = Vectors * kLanes<T>;
+};
+
 template <class T>
-CONVOLITE_INLINE void copy_row(const T* source, const T* source_end, std::ptrdiff_t columns,
-                               T* to) {
-  for (std::ptrdiff_t x = 0; x < columns; x += kLanes<T>) {
-    const T* from = source + x;
-    store(to + x, source_end - from >= kLanes<T> ? load(from) : load_partial(from, columns - x));
+struct CopyRow {
+  static constexpr int vectors = 1;
+  std::ptrdiff_t place;
+  RowTail<T, 1> tail;
+
+  CONVOLITE_INLINE void operator()(const T* source, bool open, T* row) const {
+    T* const to = row + place;
+    for (std::ptrdiff_t x = 0; x < tail.begin; x += kLanes<T>) store(to + x, load(source + x));
+    if (tail.count > 0) store(to + tail.begin, tail.template part<0>(source, open));
+  }
+};
+
+template <class T>
+struct SplitRow {
+  static constexpr int vectors = 2;
+  std::ptrdiff_t even, odd;
+  RowTail<T, 2> tail;
+
+  CONVOLITE_INLINE void operator()(const T* source, bool open, T* row) const {
+    for (std::ptrdiff_t x = 0; x < tail.begin; x += 2 * kLanes<T>) {
+      split(load(source + x), load(source + x + kLanes<T>), row + x / 2);
+    }
+    if (tail.count > 0) {
+      split(tail.template part<0>(source, open), tail.template part<1>(source, open),
+            row + tail.begin / 2);
+    }
+  }
+
+ private:
+  CONVOLITE_INLINE void split(Vec<T> low, Vec<T> high, T* row) const {
+    store(row + even, in_order<T>(evens<T>(low, high)));
+    store(row + odd, in_order<T>(odds<T>(low, high)));
+  }
+};
+
+// Any step.
+template <class T>
+struct DealRow {
+  static constexpr int vectors = 0;
+  const DepthwiseBandArguments<T>& a;
+
+  CONVOLITE_INLINE void operator()(const T* source, bool, T* row) const {
+    for (std::ptrdiff_t x = 0; x < a.columns; ++x) {
+      const std::ptrdiff_t q = a.left + x;
+      row[q % a.step * a.phase_stride + q / a.step] = source[x];
+    }
+  }
+};
+
+template <class T>
+CONVOLITE_INLINE void zero_rows(const DepthwiseBandArguments<T>& a, T* row, std::ptrdiff_t rows) {
+  for (std::ptrdiff_t b = 0; b < a.step; ++b, row += a.phase_stride) {
+    for (std::ptrdiff_t x = 0; x < rows * a.pitch; x += kLanes<T>) store(row + x, Vec<T>{});
   }
 }
 
-template <class T>
-CONVOLITE_INLINE void split_row(const T* source, const T* source_end, std::ptrdiff_t columns,
-                                T* even, T* odd) {
-  constexpr std::ptrdiff_t lanes = kLanes<T>;
-  std::ptrdiff_t x = 0;
-  for (; x < columns && source_end - (source + x) >= 2 * lanes; x += 2 * lanes) {
-    const Vec<T> low = load(source + x), high = load(source + x + lanes);
-    store(even + x / 2, in_order<T>(evens<T>(low, high)));
-    store(odd + x / 2, in_order<T>(odds<T>(low, high)));
+template <class T, class Copy>
+CONVOLITE_INLINE void fill_planes(const DepthwiseBandArguments<T>& a, const Copy& copy) {
+  for (std::ptrdiff_t plane = 0; plane < a.planes; ++plane) {
+    T* row = a.band + plane * a.band_stride;
+    const T* source = a.source + plane * a.source_stride;
+    const T* const last = source + (a.rows - 1) * a.source_pitch;
+    const bool open = a.source_end - last >= a.columns + Copy::vectors * kLanes<T>;
+    zero_rows(a, row, a.above);
+    row += a.above * a.pitch;
+    for (std::ptrdiff_t y = 0; y < a.rows; ++y, row += a.pitch, source += a.source_pitch) {
+      copy(source, open, row);
+    }
+    zero_rows(a, row, a.below + 1);
   }
-  for (; x < columns; ++x) (x % 2 == 0 ? even : odd)[x / 2] = source[x];
 }
 
 // Bound by stores into the first cache.
 template <class T>
-void fill_band(const DepthwiseBandArguments<T>& a) {
-  const auto phase = [&](std::ptrdiff_t x) {  // place of image column x in the first row
+void fill_band(const DepthwiseBandArguments<T>& arguments) {
+  const DepthwiseBandArguments<T> a = arguments;  // no store can change a copy
+  const auto place = [&](std::ptrdiff_t x) {
     return (a.left + x) % a.step * a.phase_stride + (a.left + x) / a.step;
   };
-  const auto count = [&](std::ptrdiff_t x) {  // image columns x, x + step, ...
-    return x < a.columns ? (a.columns - x + a.step - 1) / a.step : 0;
-  };
-  const std::ptrdiff_t first = phase(0), second = a.step == 2 ? phase(1) : 0;
-  const std::ptrdiff_t end = a.above + a.rows + a.below;
-  for (std::ptrdiff_t plane = 0; plane < a.planes; ++plane) {
-    T* row = a.band + plane * a.band_stride;
-    const T* source = a.source + plane * a.source_stride;
-    for (std::ptrdiff_t y = 0; y < end; ++y, row += a.pitch) {
-      if (y < a.above || y >= a.above + a.rows) {
-        for (std::ptrdiff_t b = 0; b < a.step; ++b) zero_run(row + b * a.phase_stride, a.pitch);
-        continue;
-      }
-      if (a.step == 1) {
-        copy_row(source, a.source_end, a.columns, row + first);
-        zero_run(row + first + a.columns, a.pitch - a.columns);
-      } else if (a.step == 2) {
-        split_row(source, a.source_end, a.columns, row + first, row + second);
-        zero_run(row + first + count(0), a.pitch - count(0));
-        zero_run(row + second + count(1), a.pitch - count(1));
-      } else {
-        for (std::ptrdiff_t b = 0; b < a.step; ++b) {
-          T* to = row + phase(b);
-          for (std::ptrdiff_t x = b; x < a.columns; x += a.step) *to++ = source[x];
-          zero_run(to, a.pitch - count(b));
-        }
-      }
-      source += a.source_pitch;
-    }
+  if (a.step == 1) {
+    fill_planes(a, CopyRow<T>{a.left, RowTail<T, 1>(a.columns)});
+  } else if (a.step == 2) {
+    fill_planes(a, SplitRow<T>{place(0), place(1), RowTail<T, 2>(a.columns)});
+  } else {
+    fill_planes(a, DealRow<T>{a});
   }
 }
 
@@ -143,7 +192,8 @@ CONVOLITE_INLINE void convolve_rows(const DepthwiseArguments<T>& a, const Window
 }
 
 template <class T, class Window>
-void convolve(const DepthwiseArguments<T>& a) {
+void convolve(const DepthwiseArguments<T>& arguments) {
+  const DepthwiseArguments<T> a = arguments;  // no store can change a copy
   const Window window(a);
   std::ptrdiff_t y = 0;
   for (; y + 4 <= a.rows; y += 4) convolve_rows<T, 4>(a, window, y);
@@ -174,7 +224,8 @@ CONVOLITE_INLINE void merge_two(const T* even, const T* odd, std::ptrdiff_t colu
 
 // Bound by stores.
 template <class T>
-void merge_phases(const DepthwiseMergeArguments<T>& a) {
+void merge_phases(const DepthwiseMergeArguments<T>& arguments) {
+  const DepthwiseMergeArguments<T> a = arguments;  // no store can change a copy
   T* result = a.result;
   for (std::ptrdiff_t y = 0; y < a.rows; ++y, result += a.columns) {
     const T* phase = a.phases + y % a.row_step * a.row_phase_stride + y / a.row_step * a.pitch;

@@ -1,11 +1,6 @@
 // The gradient of depthwise filters on bands of padded planes (contract: table.h). All sums stay in
 // registers over the planes of a call.
 
-template <class T>
-CONVOLITE_INLINE Vec<T> keep_lanes(Vec<T> value, VecMask<T> mask) {
-  return reinterpret_cast<Vec<T>>(reinterpret_cast<VecMask<T>>(value) & mask);
-}
-
 // Lanes past the row's end are zero in both factors: zero times an infinity would be NaN.
 template <class T, bool Whole>
 struct RowEnd {
@@ -14,7 +9,7 @@ struct RowEnd {
   const T* grad_end;
 
   CONVOLITE_INLINE Vec<T> grad(const T* from) const {
-    if constexpr (Whole) return load(from);
+    if (Whole) return load(from);
     return grad_end - from >= kLanes<T> ? keep_lanes<T>(load(from), mask)
                                         : load_partial(from, count);
   }

@@ -83,11 +83,12 @@ struct WinogradKernels {
 };
 
 // Depthwise convolution, lanes over the pixels of a row. Planes are copied to a band: rows `pitch`
-// apart with zeros around the image, columns dealt out to `step` phases, so that the pixels that
-// one tap meets are consecutive at any stride. Padded column q stands in phase q % step at q /
-// step. Whole vectors may be written past the band's end and read past the pixels of a phase: the
-// caller's band has kBandSlack vectors behind every phase.
-constexpr std::ptrdiff_t kBandSlack = 3;
+// apart with zeros between them, columns dealt out to `step` phases, so that the pixels that one
+// tap meets are consecutive at any stride. Padded column q stands in phase q % step at q / step. A
+// band is all zero before its first use, and no call changes what it finds between its rows and
+// before the first. Each phase has room for one more row and, since whole vectors are read and
+// written, for kBandSlack vectors behind that.
+constexpr std::ptrdiff_t kBandSlack = 2;
 
 template <class T>
 struct DepthwiseBandArguments {
@@ -96,7 +97,7 @@ struct DepthwiseBandArguments {
   std::ptrdiff_t planes, source_stride, source_pitch;  // distance of planes and of rows
   std::ptrdiff_t above, rows, below;                   // rows of zeros, of the image, of zeros
   std::ptrdiff_t left, columns;                        // columns of zeros, of the image
-  T* band;  // zero in the first `left` columns of the first row
+  T* band;
   std::ptrdiff_t step, pitch, phase_stride, band_stride;
 };
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "runtime/buffer.h"
 #include "runtime/integers.h"
 #include "runtime/isa.h"
 
@@ -47,9 +48,17 @@ DepthwiseBand::DepthwiseBand(const TapLattice& lattice, HW kernel, int lanes, In
   if (!any) return;
   row_offset_ = row_begin;
   row_span_ = row_end - row_begin;
+  const Index step = lattice.step.w;
   column_begin_ = column_begin;
-  column_end_ = column_end;
-  pitch_ = ceil_divide(column_end - column_begin, lattice.step.w);
+  first_column_ = std::max<Index>(column_begin, 0);
+  columns_ = std::max<Index>(std::min(column_end, lattice.source.w) - first_column_, 0);
+  if (columns_ == 0) first_column_ = column_begin;
+  const Index left = first_column_ - column_begin;
+  const Index right = column_end - (first_column_ + columns_);
+  // The zeros to the right of a row serve the next row as those to its left.
+  const Index pitch = ceil_divide(columns_ + std::max(left, right), step) + (step > 1 ? 1 : 0);
+  pitch_ = round_up(pitch, lanes);
+  lead_ = round_up(left / step, lanes) - left / step;
 }
 
 Index DepthwiseBand::pixel_rows(Index rows) const {
@@ -71,7 +80,8 @@ Index DepthwiseBand::rows_within(Index bytes, Index channels) const {
 }
 
 void DepthwiseBand::set_rows(Index rows) {
-  phase_stride_ = band_rows(pixel_rows(rows)) * pitch_ + slack_;
+  const Index line = kAlignment / element_size_;
+  phase_stride_ = round_up(lead_ + (band_rows(pixel_rows(rows)) + 1) * pitch_ + slack_, line);
 }
 
 BandTaps DepthwiseBand::taps(std::size_t phase, Index planes) const {
@@ -82,7 +92,7 @@ BandTaps DepthwiseBand::taps(std::size_t phase, Index planes) const {
     for (const AxisTap& row : rows) {
       for (const AxisTap& column : columns) {
         const Index q = column.offset - column_begin_;
-        taps.offsets.push_back(plane * plane_size() + (row.offset - row_offset_) * pitch_ +
+        taps.offsets.push_back(lead_ + plane * plane_size() + (row.offset - row_offset_) * pitch_ +
                                q % lattice_.step.w * phase_stride_ + q / lattice_.step.w);
         taps.weights.push_back((plane * kernel_.h + row.kernel) * kernel_.w + column.kernel);
       }
@@ -98,7 +108,6 @@ template <class T>
 void DepthwiseBand::load(const T* source, const T* source_end, Index planes, Index source_stride,
                          Index row, Index rows, T* band) const {
   const Nchw& image = lattice_.source;
-  const Index first_column = std::max<Index>(column_begin_, 0);
   const Index first_row = row / lattice_.spacing.h * lattice_.step.h + row_offset_;
   const Index band_rows = this->band_rows(pixel_rows(rows));
   DepthwiseBandArguments<T> arguments{};
@@ -109,14 +118,14 @@ void DepthwiseBand::load(const T* source, const T* source_end, Index planes, Ind
   arguments.above = std::clamp<Index>(-first_row, 0, band_rows);
   arguments.rows =
       std::clamp<Index>(image.h - first_row - arguments.above, 0, band_rows - arguments.above);
-  arguments.left = first_column - column_begin_;
-  arguments.columns = std::min(column_end_, image.w) - first_column;
-  if (arguments.columns <= 0) arguments.rows = 0;
+  arguments.left = first_column_ - column_begin_;
+  arguments.columns = columns_;
+  if (columns_ == 0) arguments.rows = 0;
   arguments.below = band_rows - arguments.above - arguments.rows;
   arguments.source = arguments.rows == 0
                          ? source
-                         : source + (first_row + arguments.above) * image.w + first_column;
-  arguments.band = band;
+                         : source + (first_row + arguments.above) * image.w + first_column_;
+  arguments.band = band + lead_;
   arguments.step = lattice_.step.w;
   arguments.pitch = pitch_;
   arguments.phase_stride = phase_stride_;

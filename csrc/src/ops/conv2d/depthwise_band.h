@@ -50,9 +50,11 @@ class DepthwiseBand {
   const TapLattice& lattice_;
   HW kernel_;
   Index slack_, element_size_;
-  Index row_offset_ = 0, row_span_ = 1;      // first row of the first pixel's taps, their extent
-  Index column_begin_ = 0, column_end_ = 1;  // what the pixels of a row read
+  Index row_offset_ = 0, row_span_ = 1;   // first row of the first pixel's taps, their extent
+  Index column_begin_ = 0;                // first column of the first pixel's taps
+  Index first_column_ = 0, columns_ = 0;  // of the image, that pixels read
   Index pitch_ = 1, phase_stride_ = 0;
+  Index lead_ = 0;  // aligns the first column of the image
 };
 
 }  // namespace convolite
