@@ -186,8 +186,9 @@ class DepthwiseConvolution {
 }  // namespace
 
 const char* depthwise_declines(const Conv2dShape& shape, Pass) {
-  if (shape.group_in() != 1) return "channels are summed";
-  return shape.groups > 1 || shape.out_channels == 1 ? nullptr : "one channel feeds all others";
+  if (shape.group_in() != 1) return "output channels sum several input channels";
+  if (shape.groups == 1 && shape.out_channels > 1) return "all output channels read one channel";
+  return nullptr;
 }
 
 template <class T>
