@@ -120,17 +120,20 @@ void fill_band(const DepthwiseBandArguments<T>& arguments) {
 // Any taps. Bound by loads: one for each product.
 template <class T>
 struct TapList {
-  const DepthwiseArguments<T>& a;
+  const DepthwiseTaps& taps;
+  const T* weight;
+  std::ptrdiff_t source_stride;
 
-  explicit TapList(const DepthwiseArguments<T>& arguments) : a(arguments) {}
+  TapList(const DepthwiseArguments<T>& a, const DepthwiseTaps& phase)
+      : taps(phase), weight(a.weight), source_stride(a.source_stride) {}
 
   template <int Rows>
   CONVOLITE_INLINE void add(const T* source, Vec<T> (&sum)[Rows]) const {
-    for (std::ptrdiff_t t = 0; t < a.taps; ++t) {
-      const Vec<T> weight = broadcast(a.weight[a.weights[t]]);
-      const T* from = source + a.offsets[t];
+    for (std::ptrdiff_t t = 0; t < taps.count; ++t) {
+      const Vec<T> factor = broadcast(weight[taps.weights[t]]);
+      const T* from = source + taps.offsets[t];
       CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) {
-        sum[r] += weight * load(from + r * a.source_stride);
+        sum[r] += factor * load(from + r * source_stride);
       }
     }
   }
@@ -144,11 +147,12 @@ struct SquareWindow {
   std::ptrdiff_t column[Size];
   std::ptrdiff_t pitch;
 
-  explicit SquareWindow(const DepthwiseArguments<T>& a) : pitch(a.source_stride / Step) {
+  SquareWindow(const DepthwiseArguments<T>& a, const DepthwiseTaps& taps)
+      : pitch(a.source_stride / Step) {
     CONVOLITE_UNROLL for (int t = 0; t < Size * Size; ++t) {
-      weight[t] = broadcast(a.weight[a.weights[t]]);
+      weight[t] = broadcast(a.weight[taps.weights[t]]);
     }
-    CONVOLITE_UNROLL for (int s = 0; s < Size; ++s) column[s] = a.offsets[s];
+    CONVOLITE_UNROLL for (int s = 0; s < Size; ++s) column[s] = taps.offsets[s];
   }
 
   template <int Rows>
@@ -165,27 +169,32 @@ struct SquareWindow {
   }
 };
 
+template <class T>
+CONVOLITE_INLINE Vec<T> clamp_sum(const DepthwiseArguments<T>& a, Vec<T> sum) {
+  return a.clamp ? at_most<T>(at_least<T>(sum, broadcast(a.low)), broadcast(a.high)) : sum;
+}
+
+// A last vector that would cross the row's end begins earlier, so that all stores are exact; a row
+// shorter than a vector has no such place.
 template <class T, int Rows, class Window>
 CONVOLITE_INLINE void convolve_rows(const DepthwiseArguments<T>& a, const Window& window,
                                     std::ptrdiff_t y) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;
-  const Vec<T> low = broadcast(a.low), high = broadcast(a.high);
   const T* const source = a.source + y * a.source_stride;
-  T* const result = a.result + y * a.result_stride;
-  const std::ptrdiff_t room = a.room - y * a.result_stride;
+  T* const result = a.result + y * a.columns;
+  const std::ptrdiff_t room = a.room - y * a.columns;
+  const bool narrow = a.columns < lanes;
   for (std::ptrdiff_t x = 0; x < a.columns; x += lanes) {
-    const bool narrow = a.columns < lanes;
     const std::ptrdiff_t at = narrow || x + lanes <= a.columns ? x : a.columns - lanes;
     Vec<T> sum[Rows];
     CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = broadcast(a.bias);
     window.template add<Rows>(source + at, sum);
     CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) {
-      if (a.clamp) sum[r] = at_most<T>(at_least<T>(sum[r], low), high);
-      T* to = result + at + r * a.result_stride;
-      if (narrow && room - r * a.result_stride < lanes) {
-        store_partial(to, sum[r], a.columns);
+      T* to = result + at + r * a.columns;
+      if (narrow && room - r * a.columns < lanes) {
+        store_partial(to, clamp_sum(a, sum[r]), a.columns);
       } else {
-        store(to, sum[r]);
+        store(to, clamp_sum(a, sum[r]));
       }
     }
   }
@@ -194,7 +203,7 @@ CONVOLITE_INLINE void convolve_rows(const DepthwiseArguments<T>& a, const Window
 template <class T, class Window>
 void convolve(const DepthwiseArguments<T>& arguments) {
   const DepthwiseArguments<T> a = arguments;  // no store can change a copy
-  const Window window(a);
+  const Window window(a, *a.phases);
   std::ptrdiff_t y = 0;
   for (; y + 4 <= a.rows; y += 4) convolve_rows<T, 4>(a, window, y);
   if (y + 2 <= a.rows) {
@@ -204,38 +213,54 @@ void convolve(const DepthwiseArguments<T>& arguments) {
   if (y < a.rows) convolve_rows<T, 1>(a, window, y);
 }
 
-// Two phases side by side, from whole vectors of each.
 template <class T>
-CONVOLITE_INLINE void merge_two(const T* even, const T* odd, std::ptrdiff_t columns, T* result,
-                                std::ptrdiff_t room) {
+CONVOLITE_INLINE Vec<T> sum_of_phase(const DepthwiseArguments<T>& a, const DepthwiseTaps& phase,
+                                     const T* source) {
+  Vec<T> sum[1] = {broadcast(a.bias)};
+  TapList<T>(a, phase).add(source, sum);
+  return clamp_sum(a, sum[0]);
+}
+
+// Bound by loads and stores: 9 of the first for 4 of the second in a 3x3 kernel's gradient.
+template <class T>
+void convolve_two_column_phases(const DepthwiseArguments<T>& arguments) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;
-  for (std::ptrdiff_t x = 0; x < columns; x += 2 * lanes) {
-    const Vec<T> a = block_order<T>(load(even + x / 2)), b = block_order<T>(load(odd + x / 2));
-    const Vec<T> low = interleave_low<T>(a, b), high = interleave_high<T>(a, b);
-    if (room - x >= 2 * lanes) {
-      store(result + x, low);
-      store(result + x + lanes, high);
-    } else {
-      store_up_to(result + x, low, columns - x);
-      if (columns - x > lanes) store_up_to(result + x + lanes, high, columns - x - lanes);
+  const DepthwiseArguments<T> a = arguments;  // no store can change a copy
+  T* result = a.result;
+  for (std::ptrdiff_t y = 0; y < a.rows; ++y, result += a.columns) {
+    const T* const source = a.source + y / a.row_phases * a.source_stride;
+    const DepthwiseTaps even_taps = a.phases[y % a.row_phases * 2];
+    const DepthwiseTaps odd_taps = a.phases[y % a.row_phases * 2 + 1];
+    const std::ptrdiff_t room = a.room - (result - a.result);
+    for (std::ptrdiff_t x = 0; x < a.columns; x += 2 * lanes) {
+      const Vec<T> even = block_order<T>(sum_of_phase(a, even_taps, source + x / 2));
+      const Vec<T> odd = block_order<T>(sum_of_phase(a, odd_taps, source + x / 2));
+      const Vec<T> low = interleave_low<T>(even, odd), high = interleave_high<T>(even, odd);
+      if (room - x >= 2 * lanes) {
+        store(result + x, low);
+        store(result + x + lanes, high);
+      } else {
+        store_up_to(result + x, low, a.columns - x);
+        if (a.columns - x > lanes) store_up_to(result + x + lanes, high, a.columns - x - lanes);
+      }
     }
   }
 }
 
-// Bound by stores.
 template <class T>
-void merge_phases(const DepthwiseMergeArguments<T>& arguments) {
-  const DepthwiseMergeArguments<T> a = arguments;  // no store can change a copy
-  T* result = a.result;
-  for (std::ptrdiff_t y = 0; y < a.rows; ++y, result += a.columns) {
-    const T* phase = a.phases + y % a.row_step * a.row_phase_stride + y / a.row_step * a.pitch;
-    if (a.step == 2) {
-      merge_two(phase, phase + a.phase_stride, a.columns, result, a.room - (result - a.result));
-      continue;
-    }
-    for (std::ptrdiff_t b = 0; b < a.step; ++b, phase += a.phase_stride) {
-      const T* from = phase;
-      for (std::ptrdiff_t x = b; x < a.columns; x += a.step) result[x] = *from++;
+void convolve_any_phases(const DepthwiseArguments<T>& a) {
+  constexpr std::ptrdiff_t lanes = kLanes<T>;
+  for (std::ptrdiff_t y = 0; y < a.rows; ++y) {
+    const T* const source = a.source + y / a.row_phases * a.source_stride;
+    for (std::ptrdiff_t b = 0; b < a.column_phases && b < a.columns; ++b) {
+      const DepthwiseTaps& taps = a.phases[y % a.row_phases * a.column_phases + b];
+      T* to = a.result + y * a.columns + b;
+      T* const end = a.result + (y + 1) * a.columns;
+      for (const T* from = source; to < end; from += lanes) {
+        T sums[lanes];
+        store(sums, sum_of_phase(a, taps, from));
+        for (std::ptrdiff_t i = 0; i < lanes && to < end; ++i, to += a.column_phases) *to = sums[i];
+      }
     }
   }
 }

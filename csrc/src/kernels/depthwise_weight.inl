@@ -111,12 +111,13 @@ template <class T>
 constexpr DepthwiseKernels<T> depthwise_kernels() {
   DepthwiseKernels<T> kernels{};
   kernels.fill_band = fill_band<T>;
-  kernels.taps = convolve<T, TapList<T>>;
+  kernels.one_phase = convolve<T, TapList<T>>;
   kernels.square_3[0] = convolve<T, SquareWindow<T, 3, 1>>;
   kernels.square_3[1] = convolve<T, SquareWindow<T, 3, 2>>;
   kernels.square_5[0] = convolve<T, SquareWindow<T, 5, 1>>;
   kernels.square_5[1] = convolve<T, SquareWindow<T, 5, 2>>;
-  kernels.merge = merge_phases<T>;
+  kernels.two_column_phases = convolve_two_column_phases<T>;
+  kernels.any_phases = convolve_any_phases<T>;
   fill_weight_taps<T, 1>(kernels);
   kernels.weight_square_3[0] = weight_sums<T, WeightSquare<T, 1>>;
   kernels.weight_square_3[1] = weight_sums<T, WeightSquare<T, 2>>;

@@ -101,34 +101,30 @@ struct DepthwiseBandArguments {
   std::ptrdiff_t step, pitch, phase_stride, band_stride;
 };
 
+// Tap t multiplies weight[weights[t]] with the band's element `offsets[t]` from a pixel's place.
+struct DepthwiseTaps {
+  std::ptrdiff_t count;
+  const std::ptrdiff_t* offsets;
+  const std::ptrdiff_t* weights;
+};
+
 // result[y][x] = clamp(bias + sum over taps t of weight[weights[t]] *
-//                source[y * source_stride + x + offsets[t]]).
-// Rows shorter than a vector are stored whole as long as `room`, the elements that may be written
-// from `result` on, allows; what they overwrite must be computed later.
+//     source[y / row_phases * source_stride + x / column_phases + offsets[t]])
+// with the taps of phase [y % row_phases][x % column_phases]. Rows of the result are dense. Whole
+// vectors may be stored past the end of a row as long as they stay within `room` elements from
+// `result` on: what stands there is computed later.
 template <class T>
 struct DepthwiseArguments {
   const T* source;
   std::ptrdiff_t source_stride;
-  std::ptrdiff_t taps;
-  const std::ptrdiff_t* offsets;
-  const std::ptrdiff_t* weights;
+  const DepthwiseTaps* phases;
+  std::ptrdiff_t row_phases, column_phases;
   const T* weight;
   std::ptrdiff_t rows, columns;
   T* result;
-  std::ptrdiff_t result_stride, room;
+  std::ptrdiff_t room;
   T bias, low, high;
   bool clamp;
-};
-
-// result[y][b + x * step] = phases[y % row_step][b][y / row_step][x], rows in order; `room` as
-// above.
-template <class T>
-struct DepthwiseMergeArguments {
-  const T* phases;
-  std::ptrdiff_t row_step, row_phase_stride, step, phase_stride, pitch;
-  std::ptrdiff_t rows, columns;
-  T* result;
-  std::ptrdiff_t room;
 };
 
 // sums[t] += sum over planes and pixels of
@@ -153,10 +149,12 @@ struct DepthwiseKernels {
   using Convolve = void (*)(const DepthwiseArguments<T>&);
   using WeightSums = void (*)(const DepthwiseWeightArguments<T>&);
   void (*fill_band)(const DepthwiseBandArguments<T>&);
-  Convolve taps;
-  // Square windows of taps sorted by row and column, rows `source_stride` / step apart: [step - 1].
+  Convolve one_phase;
+  // One phase of square taps sorted by row and column, rows `source_stride` / step apart:
+  // [step - 1].
   Convolve square_3[2], square_5[2];
-  void (*merge)(const DepthwiseMergeArguments<T>&);
+  Convolve two_column_phases;  // any row phases
+  Convolve any_phases;
   WeightSums weight_taps[kMostWeightTaps];  // [taps - 1]
   WeightSums weight_square_3[2];            // as above
 };

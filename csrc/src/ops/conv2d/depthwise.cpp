@@ -33,17 +33,15 @@ class DepthwiseConvolution {
         table_(kernels<T>()),
         band_(lattice, kernel, table_.lanes, sizeof(T)),
         units_(lattice.result.n * lattice.groups),
+        grid_{std::min(lattice.spacing.h, lattice.result.h),
+              std::min(lattice.spacing.w, lattice.result.w)},
         filter_size_(lattice.source_channels() * kernel.h * kernel.w) {
     rows_ = band_.rows_within(kBandBytes, lattice.source_channels());
     blocks_ = ceil_divide(lattice.result.h, rows_);
     band_.set_rows(rows_);
     const Index unit_bytes = unit_size() * static_cast<Index>(sizeof(T));
     run_ = blocks_ > 1 ? 1 : std::clamp<Index>(kBandBytes / unit_bytes, 1, units_);
-    merges_ = lattice.spacing.h > 1 || lattice.spacing.w > 1;
-    if (merges_) lay_out_phases();
-    for (std::size_t phase = 0; phase < lattice.phases.size(); ++phase) {
-      taps_.push_back(band_.taps(phase, lattice.source_channels()));
-    }
+    prepare_taps();
   }
 
   void run(const T* source, const T* weight, const T* bias, Activation activation, T* result) {
@@ -53,7 +51,7 @@ class DepthwiseConvolution {
     const Index tasks = ceil_divide(items, grain);
     const Workers workers{worker_count(tasks, work())};
     const Index band_size = run_ * unit_size();
-    const WorkerScratch<T> scratch(workers.count, band_size + phases_size_);
+    const WorkerScratch<T> scratch(workers.count, band_size);
     for (int worker = 0; worker < workers.count; ++worker) {
       std::fill_n(scratch.of(worker), band_size, T(0));
     }
@@ -61,7 +59,7 @@ class DepthwiseConvolution {
       T* const band = scratch.of(worker);
       const Index end = std::min((task + 1) * grain, items);
       for (Index item = task * grain; item < end; ++item) {
-        compute(job, item, band, band + band_size);
+        compute(job, item, band);
       }
     });
   }
@@ -84,14 +82,30 @@ class DepthwiseConvolution {
            multiply_add_work(lattice_.result.size() * taps);
   }
 
-  void lay_out_phases() {
-    const Index slack = Index{2} * table_.lanes;
-    phase_pitch_ = ceil_divide(lattice_.result.w, lattice_.spacing.w);
-    phase_stride_ = ceil_divide(rows_, lattice_.spacing.h) * phase_pitch_ + slack;
-    phases_size_ = lattice_.spacing.h * lattice_.spacing.w * phase_stride_;
+  void prepare_taps() {
+    phases_.resize(static_cast<std::size_t>(grid_.h * grid_.w), DepthwiseTaps{});
+    taps_.reserve(lattice_.phases.size());
+    for (std::size_t i = 0; i < lattice_.phases.size(); ++i) {
+      const Phase& phase = lattice_.phases[i];
+      taps_.push_back(band_.taps(i, lattice_.source_channels()));
+      const BandTaps& taps = taps_.back();
+      phases_[static_cast<std::size_t>(phase.rows.first * grid_.w + phase.columns.first)] = {
+          taps.count(), taps.offsets.data(), taps.weights.data()};
+    }
+    kernel_ = choose_kernel();
   }
 
-  void compute(const Job& job, Index item, T* band, T* phases) const {
+  typename DepthwiseKernels<T>::Convolve choose_kernel() const {
+    const DepthwiseKernels<T>& kernels = table_.depthwise;
+    if (grid_.w == 2) return kernels.two_column_phases;
+    if (phases_.size() > 1) return kernels.any_phases;
+    const Index step = lattice_.step.h, square = taps_[0].square;
+    if (square == 3 && step <= 2) return kernels.square_3[step - 1];
+    if (square == 5 && step <= 2) return kernels.square_5[step - 1];
+    return kernels.one_phase;
+  }
+
+  void compute(const Job& job, Index item, T* band) const {
     const Index unit = item / blocks_ * run_, units = std::min(run_, units_ - unit);
     const Index row = item % blocks_ * rows_, rows = std::min(rows_, lattice_.result.h - row);
     const Index source_plane = lattice_.source.pixels(), result_plane = lattice_.result.pixels();
@@ -107,19 +121,19 @@ class DepthwiseConvolution {
       arguments.source = band + i / results * unit_size();
       arguments.result = job.result + (first + i) * result_plane + row * lattice_.result.w;
       arguments.room = end - arguments.result;
-      if (merges_) {
-        convolve_phases(arguments, rows, phases);
-      } else {
-        arguments.rows = rows;
-        arguments.columns = arguments.result_stride = lattice_.result.w;
-        convolve(0, arguments);
-      }
+      arguments.rows = rows;
+      kernel_(arguments);
     }
   }
 
   void set_channel(const Job& job, Index channel, DepthwiseArguments<T>& arguments) const {
     GemmTileArguments<T> clamp{};
     set_epilogue<T>(clamp, {nullptr, job.activation}, 0);
+    arguments.source_stride = band_.source_stride();
+    arguments.phases = phases_.data();
+    arguments.row_phases = grid_.h;
+    arguments.column_phases = grid_.w;
+    arguments.columns = lattice_.result.w;
     arguments.weight = job.weight + channel * filter_size_;
     arguments.bias = job.bias == nullptr ? T(0) : job.bias[channel];
     arguments.low = clamp.low;
@@ -127,60 +141,17 @@ class DepthwiseConvolution {
     arguments.clamp = clamp.clamp;
   }
 
-  void convolve(std::size_t phase, DepthwiseArguments<T>& arguments) const {
-    const BandTaps& taps = taps_[phase];
-    arguments.source_stride = band_.source_stride();
-    arguments.taps = taps.count();
-    arguments.offsets = taps.offsets.data();
-    arguments.weights = taps.weights.data();
-    const DepthwiseKernels<T>& kernels = table_.depthwise;
-    const Index step = lattice_.step.h;
-    if (taps.square == 3 && step <= 2) {
-      kernels.square_3[step - 1](arguments);
-    } else if (taps.square == 5 && step <= 2) {
-      kernels.square_5[step - 1](arguments);
-    } else {
-      kernels.taps(arguments);
-    }
-  }
-
-  // `given` says where the merged rows go.
-  void convolve_phases(const DepthwiseArguments<T>& given, Index rows, T* phases) const {
-    const HW spacing = lattice_.spacing;
-    for (std::size_t i = 0; i < lattice_.phases.size(); ++i) {
-      const Phase& phase = lattice_.phases[i];
-      DepthwiseArguments<T> arguments = given;
-      arguments.rows = ceil_divide(std::max<Index>(rows - phase.rows.first, 0), spacing.h);
-      arguments.columns = phase.columns.count;
-      arguments.result =
-          phases + (phase.rows.first * spacing.w + phase.columns.first) * phase_stride_;
-      arguments.result_stride = phase_pitch_;
-      arguments.room = phase_stride_;
-      convolve(i, arguments);
-    }
-    DepthwiseMergeArguments<T> merge{};
-    merge.phases = phases;
-    merge.row_step = spacing.h;
-    merge.row_phase_stride = spacing.w * phase_stride_;
-    merge.step = spacing.w;
-    merge.phase_stride = phase_stride_;
-    merge.pitch = phase_pitch_;
-    merge.rows = rows;
-    merge.columns = lattice_.result.w;
-    merge.result = given.result;
-    merge.room = given.room;
-    table_.depthwise.merge(merge);
-  }
-
   const TapLattice& lattice_;
   const KernelTable<T>& table_;
   DepthwiseBand band_;
-  Index units_, filter_size_;
-  Index rows_ = 1, blocks_ = 1;  // result rows of a band, bands of a plane
-  Index run_ = 1;                // units of an item
-  bool merges_ = false;
-  Index phase_pitch_ = 0, phase_stride_ = 0, phases_size_ = 0;
-  std::vector<BandTaps> taps_;  // of each phase
+  Index units_;
+  HW grid_;  // phases that have pixels
+  Index filter_size_;
+  Index rows_ = 1, blocks_ = 1;        // result rows of a band, bands of a plane
+  Index run_ = 1;                      // units of an item
+  std::vector<BandTaps> taps_;         // of lattice_.phases
+  std::vector<DepthwiseTaps> phases_;  // [row][column] of the grid
+  typename DepthwiseKernels<T>::Convolve kernel_ = nullptr;
 };
 
 }  // namespace

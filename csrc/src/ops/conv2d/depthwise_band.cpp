@@ -33,6 +33,7 @@ DepthwiseBand::DepthwiseBand(const TapLattice& lattice, HW kernel, int lanes, In
       element_size_(element_size) {
   Index row_begin = std::numeric_limits<Index>::max(), row_end = 0;
   Index column_begin = row_begin, column_end = 0;
+  Index pixels = 1;  // of the longest row
   bool any = false;
   for (const Phase& phase : lattice.phases) {
     if (phase.taps() == 0) continue;
@@ -43,12 +44,13 @@ DepthwiseBand::DepthwiseBand(const TapLattice& lattice, HW kernel, int lanes, In
     const Index end =
         (phase.columns.count - 1) * lattice.step.w + phase.columns.greatest_offset() + 1;
     column_end = any ? std::max(column_end, end) : end;
+    pixels = std::max(pixels, phase.columns.count);
     any = true;
   }
   if (!any) return;
   row_offset_ = row_begin;
   row_span_ = row_end - row_begin;
-  const Index step = lattice.step.w;
+  if (pixels > 1) step_ = lattice.step.w;
   column_begin_ = column_begin;
   first_column_ = std::max<Index>(column_begin, 0);
   columns_ = std::max<Index>(std::min(column_end, lattice.source.w) - first_column_, 0);
@@ -56,9 +58,9 @@ DepthwiseBand::DepthwiseBand(const TapLattice& lattice, HW kernel, int lanes, In
   const Index left = first_column_ - column_begin;
   const Index right = column_end - (first_column_ + columns_);
   // The zeros to the right of a row serve the next row as those to its left.
-  const Index pitch = ceil_divide(columns_ + std::max(left, right), step) + (step > 1 ? 1 : 0);
+  const Index pitch = ceil_divide(columns_ + std::max(left, right), step_) + (step_ > 1 ? 1 : 0);
   pitch_ = round_up(pitch, lanes);
-  lead_ = round_up(left / step, lanes) - left / step;
+  lead_ = round_up(left / step_, lanes) - left / step_;
 }
 
 Index DepthwiseBand::pixel_rows(Index rows) const {
@@ -70,7 +72,7 @@ Index DepthwiseBand::band_rows(Index pixel_rows) const {
 }
 
 Index DepthwiseBand::rows_within(Index bytes, Index channels) const {
-  const Index row_bytes = pitch_ * lattice_.step.w * channels * element_size_;
+  const Index row_bytes = pitch_ * step_ * channels * element_size_;
   const Index band_rows = std::max(bytes / row_bytes, row_span_);
   const Index pixel_rows = (band_rows - row_span_) / lattice_.step.h + 1;
   const Index rows = std::min(pixel_rows * lattice_.spacing.h, lattice_.result.h);
@@ -93,7 +95,7 @@ BandTaps DepthwiseBand::taps(std::size_t phase, Index planes) const {
       for (const AxisTap& column : columns) {
         const Index q = column.offset - column_begin_;
         taps.offsets.push_back(lead_ + plane * plane_size() + (row.offset - row_offset_) * pitch_ +
-                               q % lattice_.step.w * phase_stride_ + q / lattice_.step.w);
+                               q % step_ * phase_stride_ + q / step_);
         taps.weights.push_back((plane * kernel_.h + row.kernel) * kernel_.w + column.kernel);
       }
     }
@@ -126,7 +128,7 @@ void DepthwiseBand::load(const T* source, const T* source_end, Index planes, Ind
                          ? source
                          : source + (first_row + arguments.above) * image.w + first_column_;
   arguments.band = band + lead_;
-  arguments.step = lattice_.step.w;
+  arguments.step = step_;
   arguments.pitch = pitch_;
   arguments.phase_stride = phase_stride_;
   arguments.band_stride = plane_size();

@@ -31,7 +31,7 @@ class DepthwiseBand {
   // Fixes the size of a band of so many result rows.
   void set_rows(Index rows);
 
-  Index plane_size() const { return phase_stride_ * lattice_.step.w; }
+  Index plane_size() const { return phase_stride_ * step_; }
   Index source_stride() const { return pitch_ * lattice_.step.h; }
   // The taps of lattice.phases[phase] in `planes` consecutive planes of the band, whose filters are
   // consecutive too.
@@ -53,6 +53,7 @@ class DepthwiseBand {
   Index row_offset_ = 0, row_span_ = 1;   // first row of the first pixel's taps, their extent
   Index column_begin_ = 0;                // first column of the first pixel's taps
   Index first_column_ = 0, columns_ = 0;  // of the image, that pixels read
+  Index step_ = 1;                        // column phases
   Index pitch_ = 1, phase_stride_ = 0;
   Index lead_ = 0;  // aligns the first column of the image
 };
