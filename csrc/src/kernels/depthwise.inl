@@ -174,11 +174,23 @@ CONVOLITE_INLINE Vec<T> clamp_sum(const DepthwiseArguments<T>& a, Vec<T> sum) {
   return a.clamp ? at_most<T>(at_least<T>(sum, broadcast(a.low)), broadcast(a.high)) : sum;
 }
 
+// body(a, bias) for each plane. Works on a copy of the arguments, which no store can change.
+template <class T, class Body>
+CONVOLITE_INLINE void for_each_plane(DepthwiseArguments<T> a, Body body) {
+  for (std::ptrdiff_t plane = 0; plane < a.planes; ++plane) {
+    body(a, broadcast(a.bias == nullptr ? T(0) : a.bias[plane]));
+    a.source += a.source_plane_stride;
+    a.weight += a.filter_size;
+    a.result += a.rows * a.columns;
+    a.room -= a.rows * a.columns;
+  }
+}
+
 // A last vector that would cross the row's end begins earlier, so that all stores are exact; a row
 // shorter than a vector has no such place.
 template <class T, int Rows, class Window>
 CONVOLITE_INLINE void convolve_rows(const DepthwiseArguments<T>& a, const Window& window,
-                                    std::ptrdiff_t y) {
+                                    Vec<T> bias, std::ptrdiff_t y) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;
   const T* const source = a.source + y * a.source_stride;
   T* const result = a.result + y * a.columns;
@@ -187,7 +199,7 @@ CONVOLITE_INLINE void convolve_rows(const DepthwiseArguments<T>& a, const Window
   for (std::ptrdiff_t x = 0; x < a.columns; x += lanes) {
     const std::ptrdiff_t at = narrow || x + lanes <= a.columns ? x : a.columns - lanes;
     Vec<T> sum[Rows];
-    CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = broadcast(a.bias);
+    CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bias;
     window.template add<Rows>(source + at, sum);
     CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) {
       T* to = result + at + r * a.columns;
@@ -202,65 +214,78 @@ CONVOLITE_INLINE void convolve_rows(const DepthwiseArguments<T>& a, const Window
 
 template <class T, class Window>
 void convolve(const DepthwiseArguments<T>& arguments) {
-  const DepthwiseArguments<T> a = arguments;  // no store can change a copy
-  const Window window(a, *a.phases);
-  std::ptrdiff_t y = 0;
-  for (; y + 4 <= a.rows; y += 4) convolve_rows<T, 4>(a, window, y);
-  if (y + 2 <= a.rows) {
-    convolve_rows<T, 2>(a, window, y);
-    y += 2;
-  }
-  if (y < a.rows) convolve_rows<T, 1>(a, window, y);
+  for_each_plane(
+      arguments, [](const DepthwiseArguments<T>& a, Vec<T> bias) __attribute__((always_inline)) {
+        const Window window(a, *a.phases);
+        std::ptrdiff_t y = 0;
+        for (; y + 4 <= a.rows; y += 4) convolve_rows<T, 4>(a, window, bias, y);
+        if (a.rows - y == 3) convolve_rows<T, 3>(a, window, bias, y);
+        if (a.rows - y == 2) convolve_rows<T, 2>(a, window, bias, y);
+        if (a.rows - y == 1) convolve_rows<T, 1>(a, window, bias, y);
+      });
 }
 
 template <class T>
 CONVOLITE_INLINE Vec<T> sum_of_phase(const DepthwiseArguments<T>& a, const DepthwiseTaps& phase,
-                                     const T* source) {
-  Vec<T> sum[1] = {broadcast(a.bias)};
+                                     Vec<T> bias, const T* source) {
+  Vec<T> sum[1] = {bias};
   TapList<T>(a, phase).add(source, sum);
   return clamp_sum(a, sum[0]);
+}
+
+template <class T>
+CONVOLITE_INLINE void store_two_phases(Vec<T> even, Vec<T> odd, std::ptrdiff_t columns,
+                                       std::ptrdiff_t room, T* result) {
+  constexpr std::ptrdiff_t lanes = kLanes<T>;
+  even = block_order<T>(even);
+  odd = block_order<T>(odd);
+  const Vec<T> low = interleave_low<T>(even, odd), high = interleave_high<T>(even, odd);
+  if (room >= 2 * lanes) {
+    store(result, low);
+    store(result + lanes, high);
+  } else {
+    store_up_to(result, low, columns);
+    if (columns > lanes) store_up_to(result + lanes, high, columns - lanes);
+  }
 }
 
 // Bound by loads and stores: 9 of the first for 4 of the second in a 3x3 kernel's gradient.
 template <class T>
 void convolve_two_column_phases(const DepthwiseArguments<T>& arguments) {
-  constexpr std::ptrdiff_t lanes = kLanes<T>;
-  const DepthwiseArguments<T> a = arguments;  // no store can change a copy
-  T* result = a.result;
-  for (std::ptrdiff_t y = 0; y < a.rows; ++y, result += a.columns) {
-    const T* const source = a.source + y / a.row_phases * a.source_stride;
-    const DepthwiseTaps even_taps = a.phases[y % a.row_phases * 2];
-    const DepthwiseTaps odd_taps = a.phases[y % a.row_phases * 2 + 1];
-    const std::ptrdiff_t room = a.room - (result - a.result);
-    for (std::ptrdiff_t x = 0; x < a.columns; x += 2 * lanes) {
-      const Vec<T> even = block_order<T>(sum_of_phase(a, even_taps, source + x / 2));
-      const Vec<T> odd = block_order<T>(sum_of_phase(a, odd_taps, source + x / 2));
-      const Vec<T> low = interleave_low<T>(even, odd), high = interleave_high<T>(even, odd);
-      if (room - x >= 2 * lanes) {
-        store(result + x, low);
-        store(result + x + lanes, high);
-      } else {
-        store_up_to(result + x, low, a.columns - x);
-        if (a.columns - x > lanes) store_up_to(result + x + lanes, high, a.columns - x - lanes);
-      }
-    }
-  }
+  for_each_plane(
+      arguments, [](const DepthwiseArguments<T>& a, Vec<T> bias) __attribute__((always_inline)) {
+        for (std::ptrdiff_t y = 0; y < a.rows; ++y) {
+          const T* const source = a.source + y / a.row_phases * a.source_stride;
+          const DepthwiseTaps even = a.phases[y % a.row_phases * 2];
+          const DepthwiseTaps odd = a.phases[y % a.row_phases * 2 + 1];
+          const std::ptrdiff_t row = y * a.columns;
+          for (std::ptrdiff_t x = 0; x < a.columns; x += 2 * kLanes<T>) {
+            store_two_phases<T>(sum_of_phase(a, even, bias, source + x / 2),
+                                sum_of_phase(a, odd, bias, source + x / 2), a.columns - x,
+                                a.room - row - x, a.result + row + x);
+          }
+        }
+      });
 }
 
 template <class T>
-void convolve_any_phases(const DepthwiseArguments<T>& a) {
+void convolve_any_phases(const DepthwiseArguments<T>& arguments) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;
-  for (std::ptrdiff_t y = 0; y < a.rows; ++y) {
-    const T* const source = a.source + y / a.row_phases * a.source_stride;
-    for (std::ptrdiff_t b = 0; b < a.column_phases && b < a.columns; ++b) {
-      const DepthwiseTaps& taps = a.phases[y % a.row_phases * a.column_phases + b];
-      T* to = a.result + y * a.columns + b;
-      T* const end = a.result + (y + 1) * a.columns;
-      for (const T* from = source; to < end; from += lanes) {
-        T sums[lanes];
-        store(sums, sum_of_phase(a, taps, from));
-        for (std::ptrdiff_t i = 0; i < lanes && to < end; ++i, to += a.column_phases) *to = sums[i];
+  for_each_plane(arguments, [](const DepthwiseArguments<T>& a, Vec<T> bias) {
+    for (std::ptrdiff_t y = 0; y < a.rows; ++y) {
+      const T* const source = a.source + y / a.row_phases * a.source_stride;
+      for (std::ptrdiff_t b = 0; b < a.column_phases; ++b) {
+        const DepthwiseTaps& taps = a.phases[y % a.row_phases * a.column_phases + b];
+        const std::ptrdiff_t count = (a.columns - b + a.column_phases - 1) / a.column_phases;
+        T* const to = a.result + y * a.columns + b;
+        for (std::ptrdiff_t x = 0; x < count; x += lanes) {
+          T sums[lanes];
+          store(sums, sum_of_phase(a, taps, bias, source + x));
+          for (std::ptrdiff_t i = 0; i < lanes && x + i < count; ++i) {
+            to[(x + i) * a.column_phases] = sums[i];
+          }
+        }
       }
     }
-  }
+  });
 }

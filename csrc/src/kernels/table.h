@@ -110,20 +110,23 @@ struct DepthwiseTaps {
 
 // result[y][x] = clamp(bias + sum over taps t of weight[weights[t]] *
 //     source[y / row_phases * source_stride + x / column_phases + offsets[t]])
-// with the taps of phase [y % row_phases][x % column_phases]. Rows of the result are dense. Whole
+// with the taps of phase [y % row_phases][x % column_phases], for each of `planes` planes: their
+// filters and biases (if any) are consecutive, as are their results if there are several. Whole
 // vectors may be stored past the end of a row as long as they stay within `room` elements from
 // `result` on: what stands there is computed later.
 template <class T>
 struct DepthwiseArguments {
   const T* source;
-  std::ptrdiff_t source_stride;
+  std::ptrdiff_t source_stride, source_plane_stride;
   const DepthwiseTaps* phases;
   std::ptrdiff_t row_phases, column_phases;
   const T* weight;
-  std::ptrdiff_t rows, columns;
+  std::ptrdiff_t filter_size;
+  const T* bias;  // or null
+  std::ptrdiff_t planes, rows, columns;
   T* result;
   std::ptrdiff_t room;
-  T bias, low, high;
+  T low, high;
   bool clamp;
 };
 

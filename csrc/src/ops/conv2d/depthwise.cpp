@@ -115,30 +115,36 @@ class DepthwiseConvolution {
     const Index first = unit * results, planes = units * results;
     T* const end =
         job.result + (first + planes - 1) * result_plane + (row + rows) * lattice_.result.w;
-    for (Index i = 0; i < planes; ++i) {
-      DepthwiseArguments<T> arguments{};
-      set_channel(job, (first + i) % lattice_.result.c, arguments);
+    DepthwiseArguments<T> arguments = shared_arguments(job.activation);
+    arguments.rows = rows;
+    for (Index i = 0; i < planes; i += arguments.planes) {
+      const Index channel = (first + i) % lattice_.result.c;
+      // Planes of one call have sources and filters of their own.
+      arguments.planes = results > 1 ? 1 : std::min(planes - i, lattice_.result.c - channel);
+      arguments.weight = job.weight + channel * filter_size_;
+      arguments.bias = job.bias == nullptr ? nullptr : job.bias + channel;
       arguments.source = band + i / results * unit_size();
       arguments.result = job.result + (first + i) * result_plane + row * lattice_.result.w;
       arguments.room = end - arguments.result;
-      arguments.rows = rows;
       kernel_(arguments);
     }
   }
 
-  void set_channel(const Job& job, Index channel, DepthwiseArguments<T>& arguments) const {
+  DepthwiseArguments<T> shared_arguments(Activation activation) const {
     GemmTileArguments<T> clamp{};
-    set_epilogue<T>(clamp, {nullptr, job.activation}, 0);
+    set_epilogue<T>(clamp, {nullptr, activation}, 0);
+    DepthwiseArguments<T> arguments{};
     arguments.source_stride = band_.source_stride();
+    arguments.source_plane_stride = unit_size();
     arguments.phases = phases_.data();
     arguments.row_phases = grid_.h;
     arguments.column_phases = grid_.w;
+    arguments.filter_size = filter_size_;
     arguments.columns = lattice_.result.w;
-    arguments.weight = job.weight + channel * filter_size_;
-    arguments.bias = job.bias == nullptr ? T(0) : job.bias[channel];
     arguments.low = clamp.low;
     arguments.high = clamp.high;
     arguments.clamp = clamp.clamp;
+    return arguments;
   }
 
   const TapLattice& lattice_;
