@@ -270,6 +270,33 @@ TEST(Conv2dWinograd, keeps_nan_in_its_windows) {
   });
 }
 
+// Wide enough for several bands of rows, and as narrow as a part of a vector.
+NaiveConv2d random_depthwise_problem(Numbers& numbers) {
+  NaiveConv2d p = random_problem(numbers);
+  p.groups = p.c = numbers.between(1, 7);
+  p.oc = p.c * (p.c == 1 ? 1 : numbers.between(1, 2));
+  p.kh = p.kw = 2 * numbers.between(0, 3) + 1;
+  p.h = (p.kh - 1) * p.dil_h + numbers.between(1, 60);
+  p.w = (p.kw - 1) * p.dil_w + numbers.between(1, 150);
+  return p;
+}
+
+TEST(Conv2dDepthwise, random_sizes_give_the_exact_sums) {
+  for (std::uint64_t seed = 300; seed < 320; ++seed) {
+    Numbers numbers(seed);
+    const NaiveConv2d p = random_depthwise_problem(numbers);
+    SCOPED_TRACE(described(p));
+    EXPECT_EQ("depthwise", conv2d_explain(shape_of(p), Pass::forward).back().method);
+    check_exact(p, seed);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(Conv2dDepthwise, rows_of_one_band_keep_nothing_of_the_band_before) {
+  check_exact({1, 2, 211, 130, 2, 3, 3, 1, 1, 1, 1, 1, 1, 1, 1, 2}, 15);
+  check_exact({1, 2, 210, 131, 2, 5, 5, 2, 2, 2, 3, 0, 4, 1, 1, 2}, 16);
+}
+
 template <class T>
 class Conv2dEpilogue : public ::testing::Test {};
 using Floats = ::testing::Types<float, double>;

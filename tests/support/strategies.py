@@ -97,3 +97,19 @@ def pointwise_cases(draw: st.DrawFn) -> SimpleNamespace:
         groups=1,
         **window_columns(*axes),
     )
+
+
+@st.composite
+def depthwise_cases(draw: st.DrawFn) -> SimpleNamespace:
+    """A convolution with one input channel for each output channel; the batch may be empty."""
+    axes = draw(windows(most=40), label="rows"), draw(windows(most=40), label="columns")
+    channels = draw(st.integers(1, 9), label="c")
+    multiplier = draw(st.integers(1, 3), label="oc / c") if channels > 1 else 1
+    return SimpleNamespace(
+        name="generated",
+        n=draw(st.integers(0, 4), label="n"),
+        c=channels,
+        oc=channels * multiplier,
+        groups=channels,
+        **window_columns(*axes),
+    )

@@ -15,6 +15,8 @@ namespace {
 #include "kernels/elementwise.inl"
 #include "kernels/activation.inl"
 #include "kernels/reduce_rows.inl"
+#include "kernels/depthwise.inl"
+#include "kernels/depthwise_weight.inl"
 #include "kernels/softmax_rows.inl"
 #include "kernels/optimizer.inl"
 #include "kernels/norm_rows.inl"
@@ -23,10 +25,9 @@ namespace {
 
 template <class T>
 constexpr KernelTable<T> make_table() {
-  return {static_cast<int>(kLanes<T>), gemm_kernels<T>(),
-          winograd_kernels<T>(),       elementwise_kernels<T>(),
-          activation_kernels<T>(),     reduce_kernels<T>(),
-          softmax_kernels<T>(),        optimizer_kernels<T>(),
+  return {static_cast<int>(kLanes<T>), gemm_kernels<T>(),        winograd_kernels<T>(),
+          depthwise_kernels<T>(),      elementwise_kernels<T>(), activation_kernels<T>(),
+          reduce_kernels<T>(),         softmax_kernels<T>(),     optimizer_kernels<T>(),
           pool_kernels<T>(),           norm_kernels<T>()};
 }
 

@@ -83,6 +83,86 @@ struct WinogradKernels {
                       T* taps, std::ptrdiff_t tap_stride);
 };
 
+// Depthwise convolution, lanes over the pixels of a row. Planes are copied to a band: rows `pitch`
+// apart with zeros between them, columns dealt out to `step` phases, so that the pixels that one
+// tap meets are consecutive at any stride. Padded column q stands in phase q % step at q / step. A
+// band is all zero before its first use, and no call changes what it finds between its rows and
+// before the first. Each phase has room for one more row and, since whole vectors are read and
+// written, for kBandSlack vectors behind that.
+constexpr std::ptrdiff_t kBandSlack = 2;
+
+template <class T>
+struct DepthwiseBandArguments {
+  const T* source;                                     // the first row and column to copy
+  const T* source_end;                                 // nothing is read from here on
+  std::ptrdiff_t planes, source_stride, source_pitch;  // distance of planes and of rows
+  std::ptrdiff_t above, rows, below;                   // rows of zeros, of the image, of zeros
+  std::ptrdiff_t left, columns;                        // columns of zeros, of the image
+  T* band;
+  std::ptrdiff_t step, pitch, phase_stride, band_stride;
+};
+
+// Tap t multiplies weight[weights[t]] with the band's element `offsets[t]` from a pixel's place.
+struct DepthwiseTaps {
+  std::ptrdiff_t count;
+  const std::ptrdiff_t* offsets;
+  const std::ptrdiff_t* weights;
+};
+
+// result[y][x] = clamp(bias + sum over taps t of weight[weights[t]] *
+//     source[y / row_phases * source_stride + x / column_phases + offsets[t]])
+// with the taps of phase [y % row_phases][x % column_phases], for each of `planes` planes: their
+// filters and biases (if any) are consecutive, as are their results if there are several. Whole
+// vectors may be stored past the end of a row as long as they stay within `room` elements from
+// `result` on: what stands there is computed later.
+template <class T>
+struct DepthwiseArguments {
+  const T* source;
+  std::ptrdiff_t source_stride, source_plane_stride;
+  const DepthwiseTaps* phases;
+  std::ptrdiff_t row_phases, column_phases;
+  const T* weight;
+  std::ptrdiff_t filter_size;
+  const T* bias;  // or null
+  std::ptrdiff_t planes, rows, columns;
+  T* result;
+  std::ptrdiff_t room;
+  T low, high;
+  bool clamp;
+};
+
+// sums[t] += sum over planes and pixels of
+//            grad[plane][y][x] * source[plane][y * source_stride + x + offsets[t]].
+// Sums run in T within a call: keep the pixels few. Rows of grad are dense.
+template <class T>
+struct DepthwiseWeightArguments {
+  const T* source;
+  std::ptrdiff_t source_stride, source_plane_stride;
+  const T* grad;
+  const T* grad_end;  // nothing is read from here on
+  std::ptrdiff_t grad_plane_stride;
+  std::ptrdiff_t planes, rows, columns;
+  const std::ptrdiff_t* offsets;
+  double* sums;
+};
+
+constexpr int kMostWeightTaps = 9;
+
+template <class T>
+struct DepthwiseKernels {
+  using Convolve = void (*)(const DepthwiseArguments<T>&);
+  using WeightSums = void (*)(const DepthwiseWeightArguments<T>&);
+  void (*fill_band)(const DepthwiseBandArguments<T>&);
+  Convolve one_phase;
+  // One phase of square taps sorted by row and column, rows `source_stride` / step apart:
+  // [step - 1].
+  Convolve square_3[2], square_5[2];
+  Convolve two_column_phases;  // any row phases
+  Convolve any_phases;
+  WeightSums weight_taps[kMostWeightTaps];  // [taps - 1]
+  WeightSums weight_square_3[2];            // as above
+};
+
 // Element by element. unary: a, output of `count` values. binary: `rows` rows of `columns` values;
 // an operand that is no row (at most one of the two) is one value per row. a_stride and b_stride
 // lead to the next row; the output is dense. Both may equal the output's place.
@@ -290,6 +370,7 @@ struct KernelTable {
   int lanes;  // elements of one vector
   GemmKernels<T> gemm;
   WinogradKernels<T> winograd;
+  DepthwiseKernels<T> depthwise;
   ElementwiseKernels<T> elementwise;
   ActivationKernels<T> activation;
   ReduceKernels<T> reduce;

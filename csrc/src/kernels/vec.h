@@ -127,6 +127,10 @@ template <class T>
 CONVOLITE_INLINE VecMask<T> first_lanes(std::ptrdiff_t count) {
   return lane_numbers<T>() < VecMask<T>{} + static_cast<int>(count);
 }
+template <class T>
+CONVOLITE_INLINE Vec<T> keep_lanes(Vec<T> value, VecMask<T> mask) {
+  return reinterpret_cast<Vec<T>>(reinterpret_cast<VecMask<T>>(value) & mask);
+}
 
 // Shuffles that mix no two 16-byte blocks are the cheap ones on x86. Hence a row is split into its
 // even and odd elements, and put together again, in "block order"; `in_order` and `block_order`

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <cassert>
 
+#include "ops/conv2d/depthwise.h"
 #include "ops/conv2d/direct.h"
 #include "ops/conv2d/pointwise.h"
 #include "ops/conv2d/winograd.h"
@@ -38,12 +39,21 @@ constexpr Conv2dMethod<T> kDirect = {
     direct_backward_input<T>,
     direct_backward_weight<T>};
 
+template <class T>
+constexpr Conv2dMethod<T> kDepthwise = {
+    "depthwise",
+    depthwise_declines,
+    "pixels of a row as lanes: every output channel has one input channel",
+    depthwise_forward<T>,
+    depthwise_backward_input<T>,
+    depthwise_backward_weight<T>};
+
 const char* winograd_or_exact(const Conv2dShape& shape, Pass pass) {
   return get_fast_math() ? winograd_declines(shape, pass) : "fast math is off";
 }
 
-// From the most special method to the most general. A depthwise kernel takes its row above
-// `direct`; each method needs a row in cases/conv2d.csv where it wins.
+// From the most special method to the most general, which takes everything. Each needs a row in
+// cases/conv2d.csv where it wins.
 template <class T>
 const std::vector<Conv2dMethod<T>>& menu();
 
@@ -54,6 +64,7 @@ const std::vector<Conv2dMethod<float>>& menu() {
        "F(4x4, 3x3): a quarter of the multiplications, 3x3 kernels with stride 1", winograd_forward,
        winograd_backward_input, winograd_backward_weight},
       kPointwise<float>,
+      kDepthwise<float>,
       kDirect<float>,
   };
   return methods;
@@ -62,7 +73,8 @@ const std::vector<Conv2dMethod<float>>& menu() {
 // float64 is asked for where rounding matters: no method that adds to it.
 template <>
 const std::vector<Conv2dMethod<double>>& menu() {
-  static const std::vector<Conv2dMethod<double>> methods = {kPointwise<double>, kDirect<double>};
+  static const std::vector<Conv2dMethod<double>> methods = {kPointwise<double>, kDepthwise<double>,
+                                                            kDirect<double>};
   return methods;
 }
 

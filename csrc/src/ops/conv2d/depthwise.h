@@ -1,0 +1,23 @@
+// Convolutions in which every result channel has one input channel. There is no sum over channels
+// to share work in, so pixels of a row are the lanes: planes are copied to a padded band
+// (depthwise_band.h) and every tap is a load from it.
+#pragma once
+
+#include <convolite/conv2d.h>
+
+namespace convolite {
+
+// Null where these functions run the problem, else the reason why they do not.
+const char* depthwise_declines(const Conv2dShape&, Pass);
+
+template <class T>
+void depthwise_forward(const Conv2dShape&, const T* input, const T* weight, const T* bias,
+                       Activation, T* output);
+template <class T>
+void depthwise_backward_input(const Conv2dShape&, const T* grad_output, const T* weight,
+                              T* grad_input);
+template <class T>
+void depthwise_backward_weight(const Conv2dShape&, const T* grad_output, const T* input,
+                               T* grad_weight);
+
+}  // namespace convolite
