@@ -19,7 +19,7 @@ using testing::Numbers;
 constexpr int kSlices = 3;
 
 // Planes of `size` elements, those of [begin, end) in steps of `step`, as one array of doubles.
-std::vector<double> planes(const std::vector<float>& values, Index size, Index begin, Index end,
+std::vector<double> planes(const Array& values, Index size, Index begin, Index end,
                            Index step = 1) {
   std::vector<double> result;
   for (Index plane = begin; plane < end; plane += step) {
@@ -44,7 +44,7 @@ struct Problem {
   NaiveConv2d naive;
   Conv2dShape shape;
   Index group_in, group_out;
-  std::vector<float> input, weight, grad_output, output, grad_input, grad_weight;
+  Array input, weight, grad_output, output, grad_input, grad_weight;
 
   explicit Problem(const Case& row)
       : naive{row["n"],         row["c"],       row["h"],          row["w"],

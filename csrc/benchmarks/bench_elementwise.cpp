@@ -21,13 +21,13 @@ constexpr Index kActivations = 64 * 32 * 26 * 26;
 constexpr Index kParameters = 225034;
 constexpr Index kRows = 20000, kClasses = 10;
 
-std::vector<float> normals(std::uint64_t seed, Index count) {
+Array normals(std::uint64_t seed, Index count) {
   const std::vector<double> values = Numbers(seed).normals(count);
   return {values.begin(), values.end()};
 }
 
 // Whether result[i] is expected(i) up to a few units of rounding.
-bool equals(const std::vector<float>& result, const std::function<double(std::size_t)>& expected) {
+bool equals(const Array& result, const std::function<double(std::size_t)>& expected) {
   for (std::size_t i = 0; i < result.size(); ++i) {
     const double wanted = expected(i);
     if (!(std::fabs(result[i] - wanted) <= 1e-6 + 1e-6 * std::fabs(wanted))) return false;
@@ -40,7 +40,7 @@ Index bytes_of(Index arrays, Index count) {
 }
 
 void run_activation(benchmark::State& state, ActivationFunction function, double (*value)(double)) {
-  std::vector<float> input = normals(1, kActivations), output(input.size());
+  Array input = normals(1, kActivations), output(input.size());
   checked_loop(
       state, [&] { return equals(output, [&](std::size_t i) { return value(input[i]); }); },
       [&] { activation_forward<float>(function, 0.0f, span(input), span(output)); });
@@ -48,8 +48,8 @@ void run_activation(benchmark::State& state, ActivationFunction function, double
 }
 
 void run_relu_backward(benchmark::State& state) {
-  std::vector<float> saved = normals(1, kActivations), grad_output = normals(2, kActivations);
-  std::vector<float> grad_input(saved.size());
+  Array saved = normals(1, kActivations), grad_output = normals(2, kActivations);
+  Array grad_input(saved.size());
   for (float& value : saved) value = value < 0 ? 0 : value;
   checked_loop(
       state,
@@ -65,7 +65,7 @@ void run_relu_backward(benchmark::State& state) {
 }
 
 void run_add(benchmark::State& state) {
-  std::vector<float> a = normals(1, kActivations), b = normals(2, kActivations), sum(a.size());
+  Array a = normals(1, kActivations), b = normals(2, kActivations), sum(a.size());
   const BroadcastShape shape = BroadcastShape::infer("add", {kActivations}, {kActivations});
   checked_loop(
       state,
@@ -75,7 +75,7 @@ void run_add(benchmark::State& state) {
 }
 
 void run_log_softmax(benchmark::State& state) {
-  std::vector<float> input = normals(1, kRows * kClasses), output(input.size());
+  Array input = normals(1, kRows * kClasses), output(input.size());
   const auto expected = [&](std::size_t i) {
     const std::size_t first = i / kClasses * kClasses;
     double sum = 0;
@@ -92,8 +92,8 @@ void run_log_softmax(benchmark::State& state) {
 
 // Each step moves the parameters; the check follows the first one from its start.
 void run_sgd(benchmark::State& state) {
-  const std::vector<float> start = normals(1, kParameters), velocity = normals(2, kParameters);
-  std::vector<float> gradient = normals(3, kParameters), parameter = start, buffer = velocity;
+  const Array start = normals(1, kParameters), velocity = normals(2, kParameters);
+  Array gradient = normals(3, kParameters), parameter = start, buffer = velocity;
   SgdOptions options;
   options.lr = 1e-3;
   options.momentum = 0.9;
@@ -112,9 +112,9 @@ void run_sgd(benchmark::State& state) {
 }
 
 void run_adam(benchmark::State& state) {
-  const std::vector<float> start = normals(1, kParameters);
-  std::vector<float> gradient = normals(3, kParameters), parameter = start;
-  std::vector<float> average(start.size()), square(start.size());
+  const Array start = normals(1, kParameters);
+  Array gradient = normals(3, kParameters), parameter = start;
+  Array average(start.size()), square(start.size());
   AdamOptions options;
   options.lr = 1e-3;
   options.beta1 = 0.9;

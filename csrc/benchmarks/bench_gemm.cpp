@@ -11,13 +11,13 @@ namespace {
 
 using testing::Numbers;
 
-std::vector<float> integers(Numbers& numbers, Index count) {
+Array integers(Numbers& numbers, Index count) {
   const std::vector<double> values = numbers.integers(count);
   return {values.begin(), values.end()};
 }
 
 // Row-major or, with `transposed`, column-major (rows, columns) times a vector.
-std::vector<double> times(const std::vector<float>& matrix, Index rows, Index columns,
+std::vector<double> times(const Array& matrix, Index rows, Index columns,
                           const std::vector<double>& vector, bool transposed) {
   std::vector<double> result(static_cast<std::size_t>(rows), 0.0);
   for (Index i = 0; i < rows; ++i) {
@@ -31,10 +31,10 @@ std::vector<double> times(const std::vector<float>& matrix, Index rows, Index co
 // A (m, k) and B (k, n), each stored by rows or by columns.
 struct Product {
   Index m, n, k;
-  const std::vector<float>&a, &b;
+  const Array &a, &b;
   bool a_by_columns, b_by_columns;
 
-  bool equals(const std::vector<float>& c) const {
+  bool equals(const Array& c) const {
     const std::vector<double> t = Numbers(7).integers(n);
     return times(c, m, n, t, false) ==
            times(a, m, k, times(b, k, n, t, b_by_columns), a_by_columns);
@@ -44,8 +44,8 @@ struct Product {
 struct Problem {
   Index m, n, k;
   LinearShape shape;
-  std::vector<float> input, weight, grad_output;  // (m, k), (n, k), (m, n)
-  std::vector<float> output, grad_input, grad_weight;
+  Array input, weight, grad_output;  // (m, k), (n, k), (m, n)
+  Array output, grad_input, grad_weight;
 
   explicit Problem(const Case& row)
       : m(row["m"]), n(row["n"]), k(row["k"]), shape(LinearShape::infer(m, k, n)) {

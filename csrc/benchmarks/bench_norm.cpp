@@ -20,8 +20,8 @@ constexpr double kTolerance = 1e-3;
 
 struct Problem {
   BatchNormShape shape;
-  std::vector<float> input, grad_output, output, grad_input;
-  std::vector<float> mean, inv_std, grad_weight, grad_bias;
+  Array input, grad_output, output, grad_input;
+  Array mean, inv_std, grad_weight, grad_bias;
 
   explicit Problem(const Case& row)
       : shape(BatchNormShape::infer({row["n"], row["c"], row["h"], row["w"]}, true)),

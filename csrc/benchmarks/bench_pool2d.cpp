@@ -15,12 +15,12 @@ namespace {
 using testing::NaivePool2d;
 using testing::Numbers;
 
-std::vector<double> as_doubles(const std::vector<float>& values) {
+std::vector<double> as_doubles(const Array& values) {
   return {values.begin(), values.end()};
 }
 
 // Averages are rounded twice.
-bool is_near(const std::vector<float>& actual, const std::vector<double>& expected) {
+bool is_near(const Array& actual, const std::vector<double>& expected) {
   for (std::size_t i = 0; i < expected.size(); ++i) {
     if (!(std::fabs(actual[i] - expected[i]) <= 1e-5)) return false;
   }
@@ -30,7 +30,7 @@ bool is_near(const std::vector<float>& actual, const std::vector<double>& expect
 struct Problem {
   NaivePool2d naive;
   Pool2dShape shape;
-  std::vector<float> input, grad_output, output, grad_input;
+  Array input, grad_output, output, grad_input;
   std::vector<std::uint8_t> offsets;
 
   explicit Problem(const Case& row)

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/buffer.h"
 #include "support/cases.h"
 
 namespace convolite::benchmarks {
@@ -24,8 +25,21 @@ void report_operations(benchmark::State& state, double operations,
 // iteration.
 void report_bytes(benchmark::State& state, Index bytes);
 
+// Arrays stand in memory from the library's own cache, aligned as its results are.
 template <class T>
-Span<T> span(std::vector<T>& values) {
+struct CacheAllocator {
+  using value_type = T;
+  T* allocate(std::size_t count) {
+    return static_cast<T*>(acquire_bytes(static_cast<Index>(count * sizeof(T))));
+  }
+  void deallocate(T* pointer, std::size_t) noexcept { release_bytes(pointer); }
+  bool operator==(const CacheAllocator&) const { return true; }
+  bool operator!=(const CacheAllocator&) const { return false; }
+};
+using Array = std::vector<float, CacheAllocator<float>>;
+
+template <class T, class Allocator>
+Span<T> span(std::vector<T, Allocator>& values) {
   return {values.data(), static_cast<Index>(values.size())};
 }
 
