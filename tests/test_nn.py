@@ -469,7 +469,8 @@ def test_explain_names_the_method_of_each_pass():
     ran = [choice for choice in conv if not choice.why.startswith("declined: ")]
     passes = ["forward", "backward_input", "backward_weight"]
     assert [choice.computation for choice in ran] == passes
-    assert [choice.method for choice in conv] == ["winograd", "pointwise", "depthwise", "direct"] * 3
+    menu = ["winograd", "pointwise", "depthwise", "direct"]
+    assert [choice.method for choice in conv] == menu * 3
     assert all(choice.method and choice.why for choice in explanation.choices)
     text = str(explanation)
     assert text.splitlines()[0].split() == ["layer", "kind", "pass", "method", "why"]

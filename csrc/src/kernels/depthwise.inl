@@ -140,9 +140,9 @@ struct TapList {
 };
 
 // Size x Size taps without vertical dilation: (Rows - 1) * Step + Size rows of loads for Rows rows
-// of results, so that arithmetic is the bound: 3x3 on a band in the first cache reaches about 70 %
-// of the multiply-add peak for 56x56 pixels and 25 % for 7x7, where starting a plane costs as much
-// as its rows (Zen 3, AVX2).
+// of results. The whole of a 3x3 convolution reaches 25 % of the multiply-add peak on one thread
+// for 56x56 pixels, bound by the traffic of the images, and 15 % for 7x7, where starting a plane
+// costs as much as its rows (Zen 3, AVX2, csrc/benchmarks/bench_conv2d, 2026-11).
 template <class T, int Size, int Step>
 struct SquareWindow {
   Vec<T> weight[Size * Size];

@@ -36,8 +36,9 @@ struct WeightTaps {
 };
 
 // 3x3 taps without vertical dilation: a vector of the band is loaded once for four rows of grad.
-// Bound by arithmetic: about 90 % of the multiply-add peak for 56x56 pixels, 30 % for 7x7 (Zen 3,
-// AVX2), where rows end before a vector does and the last sums are taken often.
+// The whole gradient reaches 22 % of the multiply-add peak on one thread for 56x56 pixels, bound by
+// the traffic of the images, and 13 % for 7x7, where rows end before a vector does and the last
+// sums are taken often (Zen 3, AVX2, csrc/benchmarks/bench_conv2d, 2026-11).
 template <class T, int Step>
 struct WeightSquare {
   static constexpr int taps = 9, rows = 4;

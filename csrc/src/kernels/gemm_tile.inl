@@ -129,21 +129,24 @@ void transpose(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
   }
 }
 
-// Asks for the place of this row `rows` rows further down, which is packed next: where rows are
-// short and far apart, the processor does not guess it (256x256x2304 runs 5 % faster; Zen 3,
-// 2026-11).
-template <class T>
-CONVOLITE_INLINE void prefetch_next(const T* row, std::ptrdiff_t rows, std::ptrdiff_t stride,
-                                    std::ptrdiff_t count) {
-  prefetch(row, rows * stride, count);
-}
+// Tile shapes: 8 x 3 accumulators leave room for operands among 32 registers, 6 x 2 among 16.
+#if CONVOLITE_VECTOR_BYTES == 64
+constexpr int kTileRows = 8;
+constexpr int kTileVectors = 3;
+#else
+constexpr int kTileRows = 6;
+constexpr int kTileVectors = 2;
+#endif
 
+// Both forms of pack also ask for the place `rows` rows further down, which is packed next: where
+// rows are short and far apart, the processor does not guess it (256x256x2304 runs 5 % faster; Zen
+// 3, 2026-11).
 template <class T, int Vectors>
 CONVOLITE_INLINE void pack_whole(std::ptrdiff_t rows, const T* input, std::ptrdiff_t input_stride,
                                  T* output) {
   constexpr std::ptrdiff_t width = Vectors * kLanes<T>;
   for (std::ptrdiff_t i = 0; i < rows; ++i, input += input_stride, output += width) {
-    prefetch_next(input, rows, input_stride, width);
+    prefetch(input, rows * input_stride, width);
     CONVOLITE_UNROLL for (int v = 0; v < Vectors; ++v) {
       store(output + v * kLanes<T>, load(input + v * kLanes<T>));
     }
@@ -154,12 +157,11 @@ template <class T>
 void pack(std::ptrdiff_t rows, std::ptrdiff_t used, std::ptrdiff_t width, const T* input,
           std::ptrdiff_t input_stride, T* output) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;
-  if (used == width && width == 2 * lanes)
-    return pack_whole<T, 2>(rows, input, input_stride, output);
-  if (used == width && width == 3 * lanes)
-    return pack_whole<T, 3>(rows, input, input_stride, output);
+  if (used == width && width == kTileVectors * lanes) {
+    return pack_whole<T, kTileVectors>(rows, input, input_stride, output);
+  }
   for (std::ptrdiff_t i = 0; i < rows; ++i, input += input_stride, output += width) {
-    prefetch_next(input, rows, input_stride, used);
+    prefetch(input, rows * input_stride, used);
     std::ptrdiff_t j = 0;
     for (; j + lanes <= used; j += lanes) store(output + j, load(input + j));
     for (; j < width; j += lanes) {
@@ -167,15 +169,6 @@ void pack(std::ptrdiff_t rows, std::ptrdiff_t used, std::ptrdiff_t width, const 
     }
   }
 }
-
-// Tile shapes: 8 x 3 accumulators leave room for operands among 32 registers, 6 x 2 among 16.
-#if CONVOLITE_VECTOR_BYTES == 64
-constexpr int kTileRows = 8;
-constexpr int kTileVectors = 3;
-#else
-constexpr int kTileRows = 6;
-constexpr int kTileVectors = 2;
-#endif
 
 template <class T, int Vectors>
 constexpr void fill_tiles(GemmKernels<T>& kernels) {

@@ -21,7 +21,6 @@
 namespace convolite {
 namespace {
 
-// Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kBandBytes = 16 << 10;  // half of the first cache
 constexpr Index kWantedTasks = 64;
 
