@@ -273,8 +273,18 @@ def test_merged_and_single_steps_agree_exactly(name):
 def test_explain_shows_every_activation_merged_into_its_batch_norm(name):
     choices = convolite.explain(models.create(name), (1, 3, 32, 32)).choices
     activations = [choice for choice in choices if choice.kind in ("ReLU", "ReLU6")]
-    assert len(activations) == {"resnet20": 10, "resnet18": 9, "mobilenet_v2": 35}[name]
+    assert len(activations) == {"resnet20": 19, "resnet18": 17, "mobilenet_v2": 35}[name]
     assert {choice.method for choice in activations} == {"merged"}
+
+
+def test_a_block_runs_the_layers_that_a_user_exchanges(rng):
+    images = rng.standard_normal((2, 8, 6, 6), dtype=np.float32)
+    for name, layer in (("relu", nn.LeakyReLU(0.5)), ("bn2", nn.Identity()), ("relu", nn.ReLU6())):
+        block = BasicBlock(8, 8)
+        setattr(block, name, layer)
+        inner = block.conv2(block.relu(block.bn1(block.conv1(images))))
+        expected = block.relu(block.bn2(inner) + convolite.tensor(images))
+        assert_exact(block(images).numpy(), expected.numpy())
 
 
 def test_a_layer_that_a_user_exchanges_is_run():

@@ -46,9 +46,10 @@ class Gemm {
         b_(b),
         c_(c),
         epilogue_(epilogue),
-        kernels_(kernels<T>().gemm),
-        layout_(kernels<T>(), size.n) {
-    tile_columns_ = static_cast<Index>(kernels<T>().lanes) * kernels_.vectors;
+        table_(kernels<T>()),
+        kernels_(table_.gemm),
+        layout_(table_, size.n) {
+    tile_columns_ = static_cast<Index>(table_.lanes) * kernels_.vectors;
     choose_depth();
     choose_copy();
     for (Index m = 0; m < kernels_.rows; ++m) {
@@ -263,6 +264,7 @@ class Gemm {
   MatrixView<T> a_, b_;
   T* c_;
   Epilogue<T> epilogue_;
+  const KernelTable<T>& table_;
   const GemmKernels<T>& kernels_;
   PanelLayout layout_;
   Index row_stride_;  // of A as the micro-kernel reads it

@@ -122,7 +122,8 @@ def batch_norm(
     Notes
     -----
     Ioffe and Szegedy, Batch Normalization (2015), algorithm 1; running statistics as
-    ``torch.nn.functional.batch_norm``.
+    ``torch.nn.functional.batch_norm``. With a residual and an activation backward reads the
+    output, so its array must not be written to before.
     """
     shape_of("batch_norm", "input", input)
     if not training and (running_mean is None or running_var is None):

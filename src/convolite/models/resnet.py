@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convolite import functional, nn
+from convolite import nn
 from convolite._args import count
 from convolite.models.initial import kaiming_convolutions_
-from convolite.nn.container import run
+from convolite.nn.container import ACTIVATIONS, run
 from convolite.tensor import Tensor
 
 
@@ -47,17 +47,21 @@ class BasicBlock(nn.Module):
         first, _ = self._chains()
         output = self.conv2(run(first, input))
         shortcut = input if self.downsample is None else self.downsample(input)
-        return _normalise_add_rectify(self.bn2, output, shortcut)
+        return _normalise_add_activate(self.bn2, output, shortcut, self.relu)
 
     def _chains(self) -> Sequence[Sequence[nn.Module]]:
         return (self.conv1, self.bn1, self.relu), (self.conv2, self.bn2)
 
 
-def _normalise_add_rectify(norm: nn.BatchNorm2d, output: Tensor, shortcut: Tensor) -> Tensor:
-    """``relu(norm(output) + shortcut)``, in one pass unless a hook watches the norm."""
-    if norm._forward_hooks:
-        return functional.relu(norm(output) + shortcut)
-    return norm.forward_activated(output, "relu", shortcut)
+def _normalise_add_activate(norm: Any, output: Tensor, shortcut: Tensor, relu: Any) -> Tensor:
+    """``relu(norm(output) + shortcut)``, in one pass unless a hook or another module is there."""
+    activation = ACTIVATIONS.get(type(relu))
+    plain = type(norm) is nn.BatchNorm2d and activation is not None
+    if plain and not norm._forward_hooks and not relu._forward_hooks:
+        merged: Tensor = norm.forward_activated(output, activation, shortcut)
+        return merged
+    apart: Tensor = relu(norm(output) + shortcut)
+    return apart
 
 
 class ResNet(nn.Module):

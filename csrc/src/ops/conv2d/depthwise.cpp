@@ -109,11 +109,12 @@ class DepthwiseConvolution {
     const Index row = item % blocks_ * rows_, rows = std::min(rows_, lattice_.result.h - row);
     const Index source_plane = lattice_.source.pixels(), result_plane = lattice_.result.pixels();
     const Index sources = lattice_.source_channels(), results = lattice_.result_channels();
-    band_.load(job.source + unit * sources * source_plane, job.source + lattice_.source.size(),
-               units * sources, source_plane, row, rows, band);
+    band_.load(table_, job.source + unit * sources * source_plane,
+               job.source + lattice_.source.size(), units * sources, source_plane, row, rows, band);
     const Index first = unit * results, planes = units * results;
-    T* const end =
-        job.result + (first + planes - 1) * result_plane + (row + rows) * lattice_.result.w;
+    // Rows may be stored past their end into what this task computes later: the following planes,
+    // if they are whole.
+    const Index whole = blocks_ == 1 ? planes : 1;
     DepthwiseArguments<T> arguments = shared_arguments(job.activation);
     arguments.rows = rows;
     for (Index i = 0; i < planes; i += arguments.planes) {
@@ -124,7 +125,7 @@ class DepthwiseConvolution {
       arguments.bias = job.bias == nullptr ? nullptr : job.bias + channel;
       arguments.source = band + i / results * unit_size();
       arguments.result = job.result + (first + i) * result_plane + row * lattice_.result.w;
-      arguments.room = end - arguments.result;
+      arguments.room = std::max<Index>(whole - 1 - i, 0) * result_plane + rows * lattice_.result.w;
       kernel_(arguments);
     }
   }

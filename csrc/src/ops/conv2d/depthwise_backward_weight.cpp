@@ -72,7 +72,7 @@ class BackwardWeight {
     const Index images = std::min(images_, shape_.input.n - image);
     const Index row = item % blocks_ * rows_, rows = std::min(rows_, shape_.output.h - row);
     const Index channel = o / shape_.group_out();
-    band_.load(input + (image * shape_.input.c + channel) * shape_.input.pixels(),
+    band_.load(table_, input + (image * shape_.input.c + channel) * shape_.input.pixels(),
                input + shape_.input.size(), images, shape_.input.c * shape_.input.pixels(), row,
                rows, band);
     const Nchw result = shape_.result();

@@ -107,8 +107,8 @@ BandTaps DepthwiseBand::taps(std::size_t phase, Index planes) const {
 }
 
 template <class T>
-void DepthwiseBand::load(const T* source, const T* source_end, Index planes, Index source_stride,
-                         Index row, Index rows, T* band) const {
+void DepthwiseBand::load(const KernelTable<T>& table, const T* source, const T* source_end,
+                         Index planes, Index source_stride, Index row, Index rows, T* band) const {
   const Nchw& image = lattice_.source;
   const Index first_row = row / lattice_.spacing.h * lattice_.step.h + row_offset_;
   const Index band_rows = this->band_rows(pixel_rows(rows));
@@ -132,12 +132,12 @@ void DepthwiseBand::load(const T* source, const T* source_end, Index planes, Ind
   arguments.pitch = pitch_;
   arguments.phase_stride = phase_stride_;
   arguments.band_stride = plane_size();
-  kernels<T>().depthwise.fill_band(arguments);
+  table.depthwise.fill_band(arguments);
 }
 
-template void DepthwiseBand::load(const float*, const float*, Index, Index, Index, Index,
-                                  float*) const;
-template void DepthwiseBand::load(const double*, const double*, Index, Index, Index, Index,
-                                  double*) const;
+template void DepthwiseBand::load(const KernelTable<float>&, const float*, const float*, Index,
+                                  Index, Index, Index, float*) const;
+template void DepthwiseBand::load(const KernelTable<double>&, const double*, const double*, Index,
+                                  Index, Index, Index, double*) const;
 
 }  // namespace convolite

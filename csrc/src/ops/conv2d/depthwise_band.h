@@ -40,8 +40,8 @@ class DepthwiseBand {
   // Copies what the result rows [row, row + rows) read of `planes` planes, source_stride apart. The
   // band was all zero before its first use.
   template <class T>
-  void load(const T* source, const T* source_end, Index planes, Index source_stride, Index row,
-            Index rows, T* band) const;
+  void load(const KernelTable<T>& table, const T* source, const T* source_end, Index planes,
+            Index source_stride, Index row, Index rows, T* band) const;
 
  private:
   Index pixel_rows(Index rows) const;

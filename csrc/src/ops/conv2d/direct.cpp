@@ -45,6 +45,7 @@ class DirectConvolution {
   Index packed_offset(std::size_t phase, Index panel) const {
     return phases_[phase].packed + panels_.offset(panel, lattice_.depth(lattice_.phases[phase]));
   }
+  const KernelTable<T>& table() const { return table_; }
   const PanelLayout& panels() const { return panels_; }
   Index widest_panel() const { return tile_pitch_; }
 
@@ -277,8 +278,9 @@ void pack_forward(const Conv2dShape& shape, const DirectConvolution<T>& direct, 
     std::fill_n(by_tap, block * shape.taps() * width, T(0));
     for (Index c = 0; c < shape.group_in(); c += block) {
       const Index channels = std::min(block, shape.group_in() - c);
-      kernels<T>().gemm.transpose(used, channels * shape.taps(),
-                                  weight + first * depth + c * shape.taps(), depth, by_tap, width);
+      direct.table().gemm.transpose(used, channels * shape.taps(),
+                                    weight + first * depth + c * shape.taps(), depth, by_tap,
+                                    width);
       for (Index i = 0; i < channels * shape.kernel.h; ++i) {
         const Index channel = c + i / shape.kernel.h, row = i % shape.kernel.h;
         std::copy_n(by_tap + i * kernel_w * width, kernel_w * width,
@@ -305,8 +307,8 @@ void pack_backward_input(const Conv2dShape& shape, const TapLattice& lattice,
     std::fill_n(by_tap, taps * width, T(0));
     for (Index o = 0; o < shape.group_out(); ++o) {
       const Index filter = (group * shape.group_out() + o) * shape.group_in();
-      kernels<T>().gemm.transpose(used, taps, weight + (filter + panels.first_column(panel)) * taps,
-                                  taps, by_tap, width);
+      direct.table().gemm.transpose(
+          used, taps, weight + (filter + panels.first_column(panel)) * taps, taps, by_tap, width);
       for (std::size_t p = 0; p < lattice.phases.size(); ++p) {
         const Phase& phase = lattice.phases[p];
         const Index tap_columns = static_cast<Index>(phase.columns.taps.size());

@@ -62,6 +62,8 @@ class WinogradConvolution {
     }
   }
 
+  const KernelTable<float>& table() const { return table_; }
+
   // False if a result is not finite, and then perhaps not what the definition gives.
   bool run(const float* source, const WeightTransform& weights, const float* bias,
            Activation activation, float* result) const {
@@ -353,7 +355,7 @@ void winograd_forward(const Conv2dShape& shape, const float* input, const float*
                       const float* bias, Activation activation, float* output) {
   const WinogradConvolution convolution(shape.input, shape.result(), shape.padding.top,
                                         shape.padding.left);
-  const WeightTransform weights(shape, Pass::forward, weight);
+  const WeightTransform weights(convolution.table(), shape, Pass::forward, weight);
   if (!convolution.run(input, weights, bias, activation, output)) {
     direct_forward(shape, input, weight, bias, activation, output);
   }
@@ -363,7 +365,7 @@ void winograd_backward_input(const Conv2dShape& shape, const float* grad_output,
                              const float* weight, float* grad_input) {
   const WinogradConvolution convolution(shape.result(), shape.input, 2 - shape.padding.top,
                                         2 - shape.padding.left);
-  const WeightTransform weights(shape, Pass::backward_input, weight);
+  const WeightTransform weights(convolution.table(), shape, Pass::backward_input, weight);
   if (!convolution.run(grad_output, weights, nullptr, Activation::none, grad_input)) {
     direct_backward_input(shape, grad_output, weight, grad_input);
   }

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "runtime/isa.h"
-
 namespace convolite::winograd {
 namespace {
 
@@ -13,8 +11,9 @@ constexpr Index kBlock = 8;  // input channels transposed at once
 
 }  // namespace
 
-WeightTransform::WeightTransform(const Conv2dShape& shape, Pass pass, const float* weight)
-    : table_(kernels<float>()), channels_(shape.input.c), pass_(pass), weight_(weight) {}
+WeightTransform::WeightTransform(const KernelTable<float>& table, const Conv2dShape& shape,
+                                 Pass pass, const float* weight)
+    : table_(table), channels_(shape.input.c), pass_(pass), weight_(weight) {}
 
 Index WeightTransform::scratch_size() const {
   return kBlock * 9 * table_.lanes * table_.gemm.vectors;

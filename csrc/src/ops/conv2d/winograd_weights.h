@@ -12,7 +12,8 @@ class WeightTransform {
  public:
   // weight (oc, c, 3, 3). Result channels are oc in forward, c in backward_input, where the taps
   // are turned round.
-  WeightTransform(const Conv2dShape& shape, Pass pass, const float* weight);
+  WeightTransform(const KernelTable<float>& table, const Conv2dShape& shape, Pass pass,
+                  const float* weight);
 
   Index scratch_size() const;
   // Source channels [begin, end) of one panel: planes[plane][source channel][result channel],
