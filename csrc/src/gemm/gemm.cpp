@@ -27,7 +27,8 @@ namespace {
 constexpr Index kPanelBytes = 24 << 10;         // a panel of one depth block: most of L1
 constexpr Index kRowBlock = 48;                 // a multiple of every tile height: 8 of 6, 6 of 8
 constexpr Index kPackedBytes = 96 << 10;        // panels of one task: they reuse a block of A
-constexpr Index kTasksPerWorker = 4;            // even out workers that the system slows down
+constexpr Index kTasksPerWorker = 4;            // where rows are cut
+constexpr Index kGuidedShare = 2;               // a task takes 1 / (2 workers) of what is left
 constexpr Index kCopiedBytes = Index{8} << 20;  // of A transposed at once
 constexpr Index kRowStrip = 8;                  // rows of B packed together
 constexpr Index kStrip = 64;                    // rows and columns transposed together
@@ -80,9 +81,11 @@ class Gemm {
   struct Part {
     Index row_begin, row_end, k_begin, k_end;
   };
-  // How many rows of A and panels of B one task multiplies.
+  // Where C is cut into tasks: every `rows` rows, and before each of first_panel[0 ..
+  // panel_blocks].
   struct Cut {
-    Index rows, panels;
+    Index rows, panel_blocks, most_panels;
+    Buffer<Index> first_panel;
   };
   // A task's place: rows of A and panels of B of one product.
   struct Block {
@@ -136,19 +139,30 @@ class Gemm {
     });
   }
 
-  // Packing is repeated for every block of rows, and A is read once for every block of panels: so
-  // tasks keep two panels while that feeds all workers, and rows are cut last.
-  Cut cut(Index rows, int workers) const {
+  // Guided (Polychronopoulos and Kuck, 1987): a task takes a part of the panels that are left, so
+  // that the first read A seldom and the last are small enough for workers that the system slows
+  // down to end together. Packing is repeated for every block of rows: rows are cut last.
+  Cut cut_into_tasks(Index rows, int workers) const {
+    const Index panels = layout_.panels();
     const Index panel_bytes =
         tile_columns_ * depth_block_ * terms_block_ * static_cast<Index>(sizeof(T));
-    const Index most = std::clamp<Index>(kPackedBytes / panel_bytes, 1, layout_.panels());
-    if (workers == 1) return {rows, most};
-    const Index wanted = kTasksPerWorker * workers, panels_of_all = layout_.panels() * products_;
-    Index panels = std::clamp<Index>(panels_of_all / wanted, 1, most);
-    if (panels_of_all >= 2 * workers) panels = std::min(std::max<Index>(panels, 2), most);
-    const Index panel_blocks = ceil_divide(layout_.panels(), panels) * products_;
-    if (panel_blocks >= workers) return {rows, panels};
-    return {round_up(ceil_divide(rows, ceil_divide(wanted, panel_blocks)), kRowBlock), panels};
+    const Index most = std::max<Index>(1, kPackedBytes / panel_bytes);
+    Cut cut{rows, 0, 0, Buffer<Index>(panels + 1)};
+    for (Index panel = 0; panel < panels; ++cut.panel_blocks) {
+      const Index left = panels - panel;
+      const Index share = workers == 1 ? left : left * products_ / (kGuidedShare * workers);
+      const Index taken = std::min(left, std::clamp<Index>(share, 1, most));
+      cut.first_panel[cut.panel_blocks] = panel;
+      cut.most_panels = std::max(cut.most_panels, taken);
+      panel += taken;
+    }
+    cut.first_panel[cut.panel_blocks] = panels;
+    const Index blocks = cut.panel_blocks * products_;
+    if (blocks < workers) {
+      cut.rows =
+          round_up(ceil_divide(rows, ceil_divide(kTasksPerWorker * workers, blocks)), kRowBlock);
+    }
+    return cut;
   }
 
   // a: the first element of the part, rows row_stride_ apart.
@@ -157,17 +171,16 @@ class Gemm {
     const Index most_tasks = ceil_divide(rows, kRowBlock) * layout_.panels() * products_;
     const Index work = multiply_add_work(rows * size_.n * depth * products_ * terms_);
     const Workers workers{worker_count(most_tasks, work)};
-    const Cut each = cut(rows, workers.count);
-    const Index row_blocks = ceil_divide(rows, each.rows);
-    const Index panel_blocks = ceil_divide(layout_.panels(), each.panels);
+    const Cut cut = cut_into_tasks(rows, workers.count);
+    const Index row_blocks = ceil_divide(rows, cut.rows);
     const WorkerScratch<T> packed(workers.count,
-                                  each.panels * tile_columns_ * depth_block_ * terms_block_);
-    parallel_for(products_ * panel_blocks * row_blocks, workers, [&](Index task, int worker) {
-      const Index row = task % row_blocks * each.rows;
-      const Index panel = task / row_blocks % panel_blocks * each.panels;
-      const Block block{task / row_blocks / panel_blocks, part.row_begin + row,
-                        std::min(part.row_begin + row + each.rows, part.row_end), panel,
-                        std::min(panel + each.panels, layout_.panels())};
+                                  cut.most_panels * tile_columns_ * depth_block_ * terms_block_);
+    parallel_for(products_ * cut.panel_blocks * row_blocks, workers, [&](Index task, int worker) {
+      const Index row = task % row_blocks * cut.rows;
+      const Index* panel = cut.first_panel.get() + task / row_blocks % cut.panel_blocks;
+      const Block block{task / row_blocks / cut.panel_blocks, part.row_begin + row,
+                        std::min(part.row_begin + row + cut.rows, part.row_end), panel[0],
+                        panel[1]};
       multiply_block(block, part, a + row * row_stride_, packed.of(worker));
     });
   }
