@@ -119,6 +119,17 @@ def test_the_gradient_given_to_backward_is_not_shared():
     np.testing.assert_array_equal(given, np.ones(2))
 
 
+@pytest.mark.parametrize("second", [Square, Both], ids=lambda each: each.__name__)
+def test_adding_gradients_up_leaves_those_alone_that_others_see(second):
+    input, given = leaf(1.0, 2.0), np.ones(2)
+    middle = Scale.apply(input, 3.0)
+    branch = Square.apply(middle) if second is Square else middle
+    Both.apply(middle, branch).backward(given)
+    np.testing.assert_array_equal(given, np.ones(2))
+    slope = 2 * 3.0 * input.numpy() if second is Square else 1.0
+    np.testing.assert_array_equal(input.grad.numpy(), 3.0 * (1.0 + slope))
+
+
 def test_only_the_gradients_that_matter_are_asked_for():
     Scale.asked.clear()
     Scale.apply(leaf(1.0), 2.0).backward()

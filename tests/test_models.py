@@ -14,6 +14,7 @@ from convolite import models, nn, optim
 from convolite.models.mobilenet import InvertedResidual
 from convolite.models.resnet import BasicBlock
 from support.compare import assert_exact, assert_same_bits
+from support.errors import assert_error
 
 
 @pytest.mark.parametrize(
@@ -267,6 +268,46 @@ def test_merged_and_single_steps_agree_exactly(name):
         layer.register_forward_hook(lambda *_, name=layer_name: seen.append(name))
     assert_exact(model(images).numpy(), merged)
     assert set(seen) == {name for name, _ in model.named_modules()}
+
+
+def trained_once(name, fused):
+    """Logits, gradients and running statistics of one step."""
+    convolite.manual_seed(4)
+    model = models.create(name, num_classes=10, in_channels=3)
+    images = np.random.default_rng(3).standard_normal((4, 3, 32, 32), dtype=np.float32)
+    convolite.set_fusion(fused)
+    try:
+        logits = model(images)
+        F.cross_entropy(logits, np.arange(4)).backward()
+    finally:
+        convolite.set_fusion(True)
+    return [logits.numpy(), *(each.grad.numpy() for each in model.parameters()), *model.buffers()]
+
+
+@pytest.mark.parametrize("name", ["sample_cnn", *LARGER])
+def test_training_without_fusion_gives_the_same_bits(name):
+    for fused, single in zip(trained_once(name, True), trained_once(name, False), strict=True):
+        assert_same_bits(np.asarray(fused), np.asarray(single))
+
+
+def test_without_fusion_every_layer_runs_by_itself():
+    convolite.set_fusion(False)
+    try:
+        methods = [c.method for c in convolite.explain(models.sample_cnn(), (1, 1, 28, 28)).choices]
+        assert "merged" not in methods
+        assert convolite.get_fusion() is False
+    finally:
+        convolite.set_fusion(True)
+
+
+@pytest.mark.parametrize("value", [0, None, "yes"])
+def test_only_a_bool_turns_fusion_on_or_off(value):
+    assert_error(
+        lambda: convolite.set_fusion(value),
+        TypeError,
+        f"set_fusion: on must be a bool, got {value!r}",
+    )
+    assert convolite.get_fusion() is True
 
 
 @pytest.mark.parametrize("name", LARGER)

@@ -1,4 +1,4 @@
-// convolite._core.unary and binary.
+// convolite._core.unary, binary and add_in_place.
 #include <convolite/elementwise.h>
 
 #include "arrays.h"
@@ -69,11 +69,29 @@ py::array apply_binary(const std::string& name, const py::object& a_operand,
   });
 }
 
+void add_in_place(const py::array& total_array, const py::array& addend_array) {
+  const char* op = "add_in_place";
+  dispatch(op, "total", total_array, [&](auto zero) {
+    using T = decltype(zero);
+    const Span<T> total = span_in_place<T>(op, "total", total_array, "addend");
+    const Input<T> addend(op, "addend", addend_array, "total");
+    const std::vector<Index> shape = shape_of(total_array);
+    if (addend.shape() != shape) {
+      fail(op, ": addend must have shape ", shape_text(shape), " like total, got ",
+           shape_text(addend.shape()));
+    }
+    const BroadcastShape same = BroadcastShape::infer(op, shape, shape);
+    const py::gil_scoped_release release;
+    binary<T>(BinaryOperation::add, same, {total.data, total.size}, addend.span(), total);
+  });
+}
+
 }  // namespace
 
 void bind_elementwise(py::module_& module) {
   module.def("unary", apply_unary, py::arg("op"), py::arg("a"));
   module.def("binary", apply_binary, py::arg("op"), py::arg("a"), py::arg("b"));
+  module.def("add_in_place", add_in_place, py::arg("total"), py::arg("addend"));
 }
 
 }  // namespace convolite::python

@@ -113,6 +113,15 @@ TEST(Binary, broadcasts_like_numpy) {
   }
 }
 
+TEST(Binary, writes_over_an_operand_of_the_same_shape) {
+  constexpr Index size = 50021;
+  const std::vector<double> a = Numbers(1).integers(size), b = Numbers(2).integers(size);
+  std::vector<float> total(a.begin(), a.end()), addend(b.begin(), b.end());
+  binary<float>(BinaryOperation::add, BroadcastShape::infer("add", {size}, {size}),
+                {total.data(), size}, {addend.data(), size}, {total.data(), size});
+  for (Index i = 0; i < size; ++i) ASSERT_EQ(total[i], a[i] + b[i]) << i;
+}
+
 TEST(Broadcast, refuses_shapes_that_do_not_fit) {
   EXPECT_NE("", message_of([] { BroadcastShape::infer("add", {2, 3}, {4}); }));
   EXPECT_NE("", message_of([] { BroadcastShape::infer("add", {2, 3}, {3, 2}); }));

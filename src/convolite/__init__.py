@@ -13,10 +13,12 @@ from convolite import _load
 from convolite.autograd import enable_grad, is_grad_enabled, no_grad
 from convolite.config import (
     get_fast_math,
+    get_fusion,
     get_num_threads,
     memory_stats,
     release_memory,
     set_fast_math,
+    set_fusion,
     set_num_threads,
     show_config,
 )
@@ -48,6 +50,7 @@ __all__ = [
     "explain",
     "from_dlpack",
     "get_fast_math",
+    "get_fusion",
     "get_num_threads",
     "is_grad_enabled",
     "load",
@@ -58,6 +61,7 @@ __all__ = [
     "release_memory",
     "save",
     "set_fast_math",
+    "set_fusion",
     "set_num_threads",
     "show_config",
     "tensor",

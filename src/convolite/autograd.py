@@ -126,23 +126,24 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
     if root._creator is None:
         _accumulate(root, gradient, shared=True)
         return
-    pending = {root._creator: gradient}
+    pending = {root._creator: (gradient, True)}  # and whether others may see it
     frontier = [(-root._creator.order, root._creator)]
     while frontier:
         node = heappop(frontier)[1]
-        grad_output = pending.pop(node)
+        grad_output = pending.pop(node)[0]
         if node.edges is None:
             raise RuntimeError(_FREED)
         grads = node.function.backward(node, grad_output)
         for edge, grad in zip(node.edges, grads, strict=True):
             if edge is None or grad is None:
                 continue
+            shared = _is_shared(grad, grad_output, grads)
             if not isinstance(edge, Context):
-                _accumulate(edge, grad, shared=_is_shared(grad, grad_output, grads))
+                _accumulate(edge, grad, shared)
             elif edge in pending:
-                pending[edge] = _core.binary("add", pending[edge], grad)
+                pending[edge] = _sum(*pending[edge], grad, shared), False
             else:
-                pending[edge] = grad
+                pending[edge] = grad, shared
                 heappush(frontier, (-edge.order, edge))
         if not retain_graph:
             node.edges = node.saved = None
@@ -155,6 +156,17 @@ def _is_shared(grad: Array, grad_output: Array, grads: tuple[Any, ...]) -> bool:
         or isinstance(grad.base, np.ndarray)
         or [other is grad for other in grads].count(True) > 1
     )
+
+
+def _sum(total: Array, total_is_shared: bool, addend: Array, addend_is_shared: bool) -> Array:
+    """The sum of two gradients, in the memory of one of them if nobody else may see that."""
+    if total_is_shared and not addend_is_shared:
+        return _sum(addend, False, total, True)
+    alike = total.dtype == addend.dtype and total.shape == addend.shape
+    if total_is_shared or not alike or not total.flags.carray:
+        return _core.binary("add", total, addend)
+    _core.add_in_place(total, addend)
+    return total
 
 
 def _accumulate(leaf: Differentiable, grad: Array, shared: bool) -> None:

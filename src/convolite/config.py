@@ -7,6 +7,8 @@ from typing import Any
 from convolite import _core
 from convolite._args import size
 
+_fusion = True
+
 
 def get_num_threads() -> int:
     """Return how many threads the core uses."""
@@ -46,6 +48,30 @@ def set_fast_math(on: bool) -> None:
     if not isinstance(on, bool):
         raise TypeError(f"set_fast_math: on must be a bool, got {on!r}")
     _core.set_fast_math(on)
+
+
+def get_fusion() -> bool:
+    """Return whether modules that follow each other may run in one pass over memory."""
+    return _fusion
+
+
+def set_fusion(on: bool) -> None:
+    """Allow modules that follow each other to run in one pass over memory, as they do at first.
+
+    `nn.Sequential` and the models then compute an activation, and a residual network its addition,
+    along with the layer in front of it, and max pooling before ReLU. Losses and gradients are the
+    same bits either way; without it every layer's own output exists, as hooks and debuggers may
+    want. It holds for all threads.
+
+    Raises
+    ------
+    TypeError
+        If `on` is no bool.
+    """
+    global _fusion
+    if not isinstance(on, bool):
+        raise TypeError(f"set_fusion: on must be a bool, got {on!r}")
+    _fusion = on
 
 
 def show_config() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from convolite import _core
 from support.arrays import awkward_layouts, floats_of_every_size, integers, normals
 from support.compare import assert_close, assert_exact, assert_same_bits, assert_units
+from support.errors import assert_error
 
 DTYPES = [np.float32, np.float64]
 LARGE = 50_021  # several tasks, the last one with a partial vector
@@ -88,6 +91,35 @@ def test_integers_of_any_two_shapes_give_exactly_the_reference(shapes, dtype, is
     assert_exact(_core.binary("divide", a, divisor.astype(dtype)), a / divisor)
     exponent = np.abs(b)
     assert_exact(_core.binary("power", a, exponent), np.power(a, exponent))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(), (0, 3), (1,), (3, 5, 7), (LARGE,)])
+def test_adding_in_place_gives_exactly_the_sum(shape, dtype, isa, rng) -> None:
+    total, addend = integers(rng, shape, dtype), integers(rng, shape, dtype)
+    expected = total + addend
+    for _, awkward in awkward_layouts(addend):
+        changed = total.copy()
+        _core.add_in_place(changed, awkward)
+        assert_exact(changed, expected)
+
+
+def test_adding_in_place_refuses_what_cannot_be_changed() -> None:
+    total, frozen = np.zeros((2, 3), np.float32), np.zeros(2, np.float32)
+    frozen.flags.writeable = False
+    op = "add_in_place"
+    for total_, addend, kind, text in [
+        (total, total[0], ValueError, "addend must have shape (2, 3) like total, got (3,)"),
+        (total, np.zeros((2, 3)), TypeError, "addend must be float32 like total, got float64"),
+        (
+            total.T,
+            total.T,
+            ValueError,
+            "total is updated in place but is not C-contiguous and aligned",
+        ),
+        (frozen, frozen, ValueError, "total is updated in place but is read-only"),
+    ]:
+        assert_error(partial(_core.add_in_place, total_, addend), kind, f"{op}: {text}")
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

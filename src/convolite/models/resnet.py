@@ -11,7 +11,7 @@ from typing import Any
 from convolite import nn
 from convolite._args import count
 from convolite.models.initial import kaiming_convolutions_
-from convolite.nn.container import ACTIVATIONS, run
+from convolite.nn.container import add_shortcut, run
 from convolite.tensor import Tensor
 
 
@@ -47,21 +47,11 @@ class BasicBlock(nn.Module):
         first, _ = self._chains()
         output = self.conv2(run(first, input))
         shortcut = input if self.downsample is None else self.downsample(input)
-        return _normalise_add_activate(self.bn2, output, shortcut, self.relu)
+        ended: Tensor = add_shortcut(self.bn2, output, shortcut, self.relu)
+        return ended
 
     def _chains(self) -> Sequence[Sequence[nn.Module]]:
         return (self.conv1, self.bn1, self.relu), (self.conv2, self.bn2)
-
-
-def _normalise_add_activate(norm: Any, output: Tensor, shortcut: Tensor, relu: Any) -> Tensor:
-    """``relu(norm(output) + shortcut)``, in one pass unless a hook or another module is there."""
-    activation = ACTIVATIONS.get(type(relu))
-    plain = type(norm) is nn.BatchNorm2d and activation is not None
-    if plain and not norm._forward_hooks and not relu._forward_hooks:
-        merged: Tensor = norm.forward_activated(output, activation, shortcut)
-        return merged
-    apart: Tensor = relu(norm(output) + shortcut)
-    return apart
 
 
 class ResNet(nn.Module):

@@ -3,7 +3,7 @@
 Sequential, and every other module that calls `run`, runs a convolution, linear layer or batch norm
 together with the ReLU or ReLU6 right behind it, in one pass over memory, and max pooling before the
 ReLU in front of it, which then has fewer elements to read. The result is the same as one after the
-other.
+other, which `convolite.set_fusion(False)` asks for.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from convolite._args import excerpt, integer, items
+from convolite.config import get_fusion
 from convolite.nn.activation import ReLU, ReLU6
 from convolite.nn.conv import Conv2d
 from convolite.nn.linear import Linear
@@ -20,6 +21,7 @@ from convolite.nn.norm import BatchNorm1d, BatchNorm2d
 from convolite.nn.pooling import MaxPool2d
 
 _ACTIVATED = frozenset([Conv2d, Linear, BatchNorm1d, BatchNorm2d])
+_ACTIVATED_SUMS = frozenset([BatchNorm1d, BatchNorm2d])  # that also add a residual
 ACTIVATIONS: Mapping[type[Module], str] = {ReLU: "relu", ReLU6: "relu6"}
 
 
@@ -130,8 +132,9 @@ def run(modules: Iterable[Module], input: Any) -> Any:
 def steps(modules: Iterable[Module]) -> list[tuple[Any, Module | None]]:
     """Modules in the order they run, each with the activation that it computes along, or None."""
     found: list[tuple[Any, Module | None]] = []
+    fusing = get_fusion()
     for module in modules:
-        if not module._forward_hooks and found:
+        if fusing and not module._forward_hooks and found:
             previous, along = found[-1]
             if type(module) in ACTIVATIONS and along is None and _is_plain(previous, _ACTIVATED):
                 found[-1] = previous, module
@@ -141,6 +144,16 @@ def steps(modules: Iterable[Module]) -> list[tuple[Any, Module | None]]:
                 continue
         found.append((module, None))
     return found
+
+
+def add_shortcut(norm: Module, output: Any, shortcut: Any, activation: Module | None) -> Any:
+    """``activation(norm(output) + shortcut)``, a residual block's end, merged as `run` does."""
+    plain = activation is None or _is_plain(activation, ACTIVATIONS)
+    if get_fusion() and plain and _is_plain(norm, _ACTIVATED_SUMS):
+        name = None if activation is None else ACTIVATIONS[type(activation)]
+        return norm.forward_activated(output, name, shortcut)
+    total = norm(output) + shortcut
+    return total if activation is None else activation(total)
 
 
 def _is_plain(module: Module, types: Iterable[type[Module]]) -> bool:
