@@ -39,22 +39,28 @@ def small_resnet20() -> nn.Module:
 
 
 @pytest.mark.parametrize(
-    ("create", "side", "alike", "learnt"),
-    [(models.sample_cnn, 8, 60, 0.6), (small_resnet20, 16, 20, 0.3)],
+    ("create", "every", "alike", "rtol", "learnt"),
+    [(models.sample_cnn, 1, 60, 1e-3, 0.6), (small_resnet20, 2, 20, 5e-2, 0.2)],
     ids=["sample_cnn", "resnet20"],
 )
-def test_the_course_of_training_is_the_same_within_rounding(create, side, alike, learnt) -> None:
+def test_the_course_of_training_is_the_same_within_rounding(
+    create, every, alike, rtol, learnt
+) -> None:
+    """On every pixel of the images, or every second.
+
+    In the deeper network a ReLU opens or closes by rounding alone in the first steps, and gradients
+    then differ by 0.5 % (by as much from float64, either way).
+    """
     digits = load_digits(train=True)
-    images = (digits.images[:640] / 255).astype(np.float32)
-    images = images.repeat(side // 8, axis=2).repeat(side // 8, axis=3)
+    images = (digits.images[:640, :, ::every, ::every] / 255).astype(np.float32)
     labels = digits.labels[:640]
     fast, plain = (losses(create, on, images, labels) for on in (True, False))
     assert (fast != plain).any()
-    np.testing.assert_allclose(fast[:alike], plain[:alike], rtol=1e-3)
+    np.testing.assert_allclose(fast[:alike], plain[:alike], rtol=rtol)
     # Later training amplifies any rounding: single losses part, their level must not.
     fast_level, plain_level = (course.reshape(10, 20).mean(axis=1) for course in (fast, plain))
-    np.testing.assert_allclose(fast_level, plain_level, rtol=0.1)
-    assert plain[:20].mean() > 3 * learnt
+    np.testing.assert_allclose(fast_level, plain_level, rtol=0.15)
+    assert plain[:20].mean() > 2.0
     assert fast[-20:].mean() < learnt
 
 

@@ -274,7 +274,7 @@ def trained_once(name, fused):
     """Logits, gradients and running statistics of one step."""
     convolite.manual_seed(4)
     model = models.create(name, num_classes=10, in_channels=3)
-    images = np.random.default_rng(3).standard_normal((4, 3, 32, 32), dtype=np.float32)
+    images = np.random.default_rng(3).standard_normal((4, 3, 28, 28), dtype=np.float32)
     convolite.set_fusion(fused)
     try:
         logits = model(images)
