@@ -15,8 +15,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
+
+_PEER_VERSIONS = """
+import json, platform, numpy, torch
+versions = {"torch": torch.__version__, "numpy": numpy.__version__}
+print(json.dumps({**versions, "python": platform.python_version()}))
+"""
 
 
 class Contender:
@@ -74,6 +81,43 @@ def serve(answer: Callable[[Any], Any]) -> int:
     return 0
 
 
+def write_json(arguments: argparse.Namespace, results: dict[str, Any]) -> None:
+    """Write the results and what they were measured with, if `--json` asks for it."""
+    if arguments.json is None:
+        return
+    report = {
+        "date": date.today().isoformat(),
+        "machine": machine(),
+        "versions": versions(arguments.peer_python),
+        "threads": arguments.threads,
+        "rounds": arguments.rounds,
+        **results,
+    }
+    arguments.json.parent.mkdir(parents=True, exist_ok=True)
+    arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def versions(peer_python: str | None) -> dict[str, Any]:
+    """What the contenders are: versions, compiler and instruction set in use."""
+    import numpy as np
+
+    from convolite import _core
+
+    config = _core.config()
+    ours = {
+        "convolite": config["version"],
+        "compiler": config["compiler"],
+        "instruction_set": config["isa"],
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }
+    if peer_python is None:
+        return {"convolite": ours}
+    command = [peer_python, "-c", _PEER_VERSIONS]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return {"convolite": ours, "pytorch": json.loads(answer)}
+
+
 def machine() -> dict[str, Any]:
     """Processor, number of cores and system, for the report."""
     model = next(
@@ -84,4 +128,5 @@ def machine() -> dict[str, Any]:
         ),
         platform.processor(),
     )
-    return {"processor": model, "cores": os.cpu_count(), "system": platform.platform()}
+    system = " ".join([platform.system(), platform.machine(), *platform.libc_ver()])
+    return {"processor": model, "cores": os.cpu_count(), "system": system}

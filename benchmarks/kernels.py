@@ -4,6 +4,12 @@ Three passes: forward, and the gradients of the input and of the filters. PyTorc
 with channels_last tensors, already converted; both sides allocate their results in each call. A
 figure is the lower quartile of its calls. Sums of the results are compared first.
 
+"of matmul" is the speed of convolite's call in relation to that of large products of its own
+`matmul`, before and after it in the same turn. That is less than the processor's peak, which needs
+no memory (`convolite_bench` measures it, and what share of it `matmul` reaches), but follows the
+clock of the moment. Operations are counted by the definition: a method that needs fewer, as
+Winograd's, may exceed 100 %.
+
     python benchmarks/kernels.py --peer-python PATH   # an interpreter that has torch
 """
 
@@ -11,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import math
 import statistics
 import subprocess
@@ -21,24 +26,28 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from contenders import Contender, argument_parser, machine, serve
+from contenders import Contender, argument_parser, serve, write_json
 
 CASES = Path(__file__).resolve().parents[1] / "cases" / "conv2d.csv"
 PASSES = ("forward", "backward_input", "backward_weight")
 PEERS = ("nchw", "channels_last")
+MATMUL_SIZES = (384, 768)  # of square matrices; full tiles at every instruction set
+MATMUL_SECONDS = 0.01  # for each size
 
 
 def main() -> int:
     arguments = parse_arguments()
     if arguments.contender:
-        build = convolite_call if arguments.contender == "convolite" else torch_call
-        return serve(lambda question: timed(build, question, arguments))
+        answer = beside_matmul if arguments.contender == "convolite" else timed
+        return serve(lambda question: answer(question, arguments))
     subprocess.run([sys.executable, "-c", "import convolite; convolite.show_config()"], check=True)
     names = ["convolite", *(PEERS if arguments.peer_python else ())]
     options = ["--threads", str(arguments.threads), "--seconds", str(arguments.seconds)]
     contenders = [Contender(name, __file__, options, arguments.peer_python) for name in names]
     print(
-        "GFLOP/s\n" + f"{'shape / pass':28}" + "".join(f"{name:>15}" for name in names) + "  ratio"
+        f"GFLOP/s\n{'shape / pass':28}"
+        + "".join(f"{name:>15}" for name in names)
+        + "  of matmul  ratio"
     )
     rows = [
         measure(contenders, case, pass_name, arguments.rounds)
@@ -51,9 +60,7 @@ def main() -> int:
     if ratios:
         mean = math.exp(statistics.fmean(map(math.log, ratios)))
         print(f"convolite / PyTorch's better: geometric mean {mean:.2f}, least {min(ratios):.2f}")
-    if arguments.json:
-        report = {"machine": machine(), "threads": arguments.threads, "rows": rows}
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_json(arguments, {"rows": rows})
     return 0
 
 
@@ -80,18 +87,28 @@ def measure(contenders: list[Contender], case: dict, pass_name: str, rounds: int
         [each.ask({"case": case, "pass": pass_name}) for each in contenders] for _ in range(rounds)
     ]
     check_sums(case["name"], [answer["sums"] for answer in answers[0]])
-    row: dict[str, Any] = {"shape": case["name"], "pass": pass_name}
+    row: dict[str, Any] = {"shape": case["name"], "problem": describe(case), "pass": pass_name}
     for contender, *turns in zip(contenders, *answers, strict=True):
         seconds = statistics.median(turn["seconds"] for turn in turns)
         row[contender.name] = work_of(case) / seconds
+    row["of_matmul"] = statistics.median(
+        work_of(case) / turn["seconds"] / turn["matmul"] for turn, *_ in answers
+    )
     peers = [row[name] for name in PEERS if name in row]
     text = f"{case['name'] + ' / ' + pass_name:28}"
-    text += "".join(f"{row[each.name]:15.0f}" for each in contenders)
+    text += "".join(f"{row[each.name]:15.0f}" for each in contenders) + f"{row['of_matmul']:11.0%}"
     if peers:
         row["ratio"] = row["convolite"] / max(peers)
         text += f"{row['ratio']:7.2f}"
     print(text, flush=True)
     return row
+
+
+def describe(case: dict) -> str:
+    """Images, filters and stride of a shape in words; all of its sides are padded alike."""
+    text = "{n}x{c}x{h}x{w}, {oc} of {kh}x{kw}".format(**case)
+    text += f", stride {case['stride_h']}" if case["stride_h"] > 1 else ""
+    return text + (f", {case['groups']} groups" if case["groups"] > 1 else "")
 
 
 def output_size(case: dict) -> tuple[int, int]:
@@ -118,17 +135,45 @@ def check_sums(name: str, sums: list[list[float]]) -> None:
             raise SystemExit(f"kernels: results for {name} differ: {sums}")
 
 
-def timed(build: Callable[..., Any], question: dict, arguments: argparse.Namespace) -> dict:
+def beside_matmul(question: dict, arguments: argparse.Namespace) -> dict:
+    before = matmul_speed(arguments.threads)
+    answer = timed(question, arguments)
+    return {**answer, "matmul": (before + matmul_speed(arguments.threads)) / 2}
+
+
+def matmul_speed(threads: int) -> float:
+    """GFLOP/s of convolite's matrix product, of the size that is fastest now."""
+    import numpy as np
+
+    import convolite
+    from convolite import _core
+
+    convolite.set_num_threads(threads)
+    speeds = []
+    for size in MATMUL_SIZES:
+        square = np.ones((size, size), np.float32)
+        seconds = lower_quartile(lambda square=square: _core.matmul(square, square), MATMUL_SECONDS)
+        speeds.append(2e-9 * size**3 / seconds)
+    return max(speeds)
+
+
+def timed(question: dict, arguments: argparse.Namespace) -> dict:
+    build = convolite_call if arguments.contender == "convolite" else torch_call
     call = build(question["case"], question["pass"], arguments)
     for _ in range(3):
         result = call()
-    seconds = []
-    end = time.perf_counter() + arguments.seconds
+    return {"seconds": lower_quartile(call, arguments.seconds), "sums": sums_of(result)}
+
+
+def lower_quartile(call: Callable[[], Any], length: float) -> float:
+    """Seconds of a call, of as many as fit into this length but at least three."""
+    seconds: list[float] = []
+    end = time.perf_counter() + length
     while time.perf_counter() < end or len(seconds) < 3:
         begin = time.perf_counter()
         call()
         seconds.append(time.perf_counter() - begin)
-    return {"seconds": statistics.quantiles(seconds, n=4)[0], "sums": sums_of(result)}
+    return statistics.quantiles(seconds, n=4)[0]
 
 
 def sums_of(result: Any) -> list[float]:

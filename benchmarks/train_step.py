@@ -13,7 +13,6 @@ steps stand beside each other as the check that they train the same network.
 from __future__ import annotations
 
 import argparse
-import json
 import resource
 import statistics
 import subprocess
@@ -21,7 +20,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from contenders import Contender, argument_parser, machine, serve
+from contenders import Contender, argument_parser, serve, write_json
 
 CHECKED_STEPS = 5
 PEERS = ("eager", "channels_last", "compile")
@@ -55,9 +54,7 @@ def main() -> int:
         return be_contender(arguments)
     subprocess.run([sys.executable, "-c", "import convolite; convolite.show_config()"], check=True)
     results = [compare(arguments, name) for name in arguments.models]
-    report = {"machine": machine(), "threads": arguments.threads, "results": results}
-    if arguments.json:
-        arguments.json.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(arguments, {"results": results})
     return 0
 
 
@@ -170,7 +167,7 @@ def be_contender(arguments: argparse.Namespace) -> int:
     except Exception as error:
         if arguments.contender != "compile":  # which needs a compiler and knows not every network
             raise
-        reason = " ".join(f"{type(error).__name__}: {error}".split())[:100]
+        reason = without_folders(f"{type(error).__name__}: {error}")[:100]
         return serve(lambda steps: {"absent": reason})
     for _ in range(min(10, arguments.steps)):
         step()
@@ -185,6 +182,11 @@ def be_contender(arguments: argparse.Namespace) -> int:
         return {"seconds": seconds, "losses": losses, "version": version, "peak_mib": peak}
 
     return serve(answer)
+
+
+def without_folders(text: str) -> str:
+    """One line of an error; folders of one machine say nothing on another."""
+    return " ".join(word.rsplit("/", 1)[-1] for word in text.split())
 
 
 def problem(network: Network, batch: int):

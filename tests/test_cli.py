@@ -212,15 +212,6 @@ def test_info_shows_the_setup_and_a_run(run, capsys):
     assert shown["state"] == "finished"
 
 
-def test_target_accuracy_ends_the_training(tmp_path, capsys):
-    path = tmp_path / "run"
-    arguments = ["--target-accuracy", "0.5", "--epochs", "30", "--out", str(path)]
-    assert main(["train", "--threads", "1", *arguments]) == 0
-    assert accuracy_in(capsys.readouterr().out) >= 0.5
-    rows = (path / "history.csv").read_text().splitlines()
-    assert 2 <= len(rows) < 31
-
-
 def test_a_finished_run_is_resumed_with_more_epochs_or_just_tested(run, tmp_path, capsys):
     path = tmp_path / "run"
     assert main(["train", "--epochs", "1", "--out", str(path)]) == 0
@@ -297,7 +288,19 @@ USAGE = [
     ),
     (
         ["train", "--target-accuracy", "99"],
-        "convolite train: argument --target-accuracy: must be in [0, 1], got 99",
+        "convolite train: argument --target-accuracy: must be in (0, 1], got 99",
+    ),
+    (
+        ["train", "--target-accuracy", "0"],
+        "convolite train: argument --target-accuracy: must be in (0, 1], got 0",
+    ),
+    (
+        ["train", "--target-accuracy", "nan"],
+        "convolite train: argument --target-accuracy: must be in (0, 1], got nan",
+    ),
+    (
+        ["train", "--target-accuracy", "all"],
+        "convolite train: argument --target-accuracy: must be a number, got all",
     ),
     (["train", "--sed", "1"], "convolite: unrecognized arguments: --sed 1"),
     (["predict", "run"], "convolite predict: the following arguments are required: IMAGE"),
@@ -373,6 +376,10 @@ def test_bad_input_is_one_line(run, tmp_path, capsys, monkeypatch):
         ({"lr": 10**400}, f"config.json: lr must be a positive number, got 1{'0' * 56}..."),
         ({"seed": -1}, "config.json: seed must be an int from 0, got -1"),
         ({"momentum": 2}, "config.json: momentum must be null or a number from 0 to 1, got 2"),
+        (
+            {"target_accuracy": 0},
+            "config.json: target_accuracy must be null or a number above 0, at most 1, got 0",
+        ),
         ({"weight_decay": -1}, "config.json: weight_decay must be a number from 0, got -1"),
         (
             {"optimizer": []},
@@ -457,6 +464,7 @@ def test_version_and_help(capsys):
     output = capsys.readouterr().out
     assert output.startswith(f"convolite {convolite.__version__}\n")
     assert "--target-accuracy" in output
+    assert "3 if the last epoch ended below the target accuracy" in " ".join(output.split())
 
 
 @pytest.mark.parametrize(

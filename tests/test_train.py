@@ -264,6 +264,36 @@ def test_early_stopping_knows_that_more_accuracy_is_better():
     assert len(trainer.history.epochs) < 30
 
 
+@pytest.mark.parametrize(
+    ("monitor", "threshold", "values", "epochs"),
+    [
+        ("val_accuracy", 0.9, [0.5, 0.4, 0.9, 1.0], 3),
+        ("val_accuracy", 0.9, [0.5, 0.4, 0.9 * (1 - 1e-15), 1.0], 3),
+        ("val_accuracy", 0.9, [0.5, 0.4, 0.8999, 1.0], 4),
+        ("val_accuracy", 0.9, [0.5, float("nan"), 0.6, 0.7], 4),
+        ("val_loss", 0.2, [0.3, 0.4, 0.2, 0.1], 3),
+        ("val_loss", -1.5, [0.3, -1.5, 0.2, 0.1], 2),
+    ],
+)
+def test_early_stopping_ends_at_its_threshold(monitor, threshold, values, epochs):
+    class Scripted(Callback):
+        def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+            logs[monitor] = values[epoch]
+
+    stopping = EarlyStopping(monitor, patience=4, stopping_threshold=threshold)
+    trainer = trainer_for(small_model(), callbacks=[Scripted(), stopping])
+    trainer.fit(blobs(20), blobs(20), epochs=4, verbose=False)
+    assert len(trainer.history.epochs) == epochs
+
+
+def test_early_stopping_trains_no_epoch_after_one_that_was_good_enough():
+    stopping = EarlyStopping("val_accuracy", patience=9, stopping_threshold=0.01)
+    trainer = trainer_for(small_model())
+    trainer.fit(blobs(20), blobs(20), epochs=1, verbose=False)
+    trainer.callbacks = [stopping]
+    assert len(trainer.fit(blobs(20), blobs(20), epochs=3, initial_epoch=1).epochs) == 1
+
+
 def test_csv_logger_writes_the_history(tmp_path):
     trainer = trainer_for(small_model(), callbacks=[CSVLogger(tmp_path / "history.csv")])
     trainer.fit(blobs(20), epochs=3, verbose=False)
@@ -417,6 +447,11 @@ def test_labels_that_cross_entropy_ignores_are_no_error():
             lambda: EarlyStopping(patience=-1),
             ValueError,
             "EarlyStopping: patience must not be negative, got -1",
+        ),
+        (
+            lambda: EarlyStopping(stopping_threshold=float("inf")),
+            ValueError,
+            "EarlyStopping: stopping_threshold must be finite, got inf",
         ),
         (
             lambda: EarlyStopping(mode="up"),

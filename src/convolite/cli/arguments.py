@@ -11,6 +11,10 @@ from convolite import models
 from convolite.cli.recipe import DATA_SETS, OPTIMIZERS
 
 _MOST_THREADS = 4096  # the core's limit
+_TRAIN_STATUS = (
+    "Exit status: 0; 2 for bad usage or input; 3 if the last epoch ended below the target "
+    "accuracy; 130 after Ctrl-C."
+)
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -23,7 +27,10 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Make the parser; the namespace it returns has `name` and `command`, a function."""
+    """Make the parser; the namespace it returns has `name` and `command`, a function.
+
+    What the function returns is None, or the line that says which target was missed.
+    """
     from convolite import __version__
 
     parser = _OneLineParser(
@@ -31,7 +38,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"convolite {__version__}")
     commands = parser.add_subparsers(dest="name", metavar="COMMAND", required=True)
-    _add_train(commands.add_parser("train", help="train a network", allow_abbrev=False))
+    _add_train(
+        commands.add_parser(
+            "train", help="train a network", epilog=_TRAIN_STATUS, allow_abbrev=False
+        )
+    )
     _add_evaluate(commands.add_parser("evaluate", help="test a trained one", allow_abbrev=False))
     _add_predict(commands.add_parser("predict", help="classify images", allow_abbrev=False))
     _add_info(commands.add_parser("info", help="show the setup or a run", allow_abbrev=False))
@@ -54,9 +65,9 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
     parser.add_argument(
         "--target-accuracy",
-        type=_share,
+        type=_positive_share,
         metavar="X",
-        help="stop after the epoch in which the test accuracy is at least X",
+        help="stop after the first epoch with at least this test accuracy; kept by --resume",
     )
     parser.add_argument(
         "--save-every",
@@ -145,6 +156,13 @@ def _share(text: str) -> float:
     number = _float(text)
     if not 0 <= number <= 1:
         raise argparse.ArgumentTypeError(f"must be in [0, 1], got {text}")
+    return number
+
+
+def _positive_share(text: str) -> float:
+    number = _float(text)
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"must be in (0, 1], got {text}")
     return number
 
 

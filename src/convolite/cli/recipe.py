@@ -49,6 +49,7 @@ class Settings:
     weight_decay: float
     shift: int
     seed: int
+    target_accuracy: float | None  # None: every epoch is trained
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON can hold them."""
@@ -79,6 +80,7 @@ def choose_settings(given: dict[str, Any]) -> Settings:
         "weight_decay": _WEIGHT_DECAY[optimizer],
         "shift": _SHIFT,
         "seed": 0,
+        "target_accuracy": None,
     }
     return Settings(**{**defaults, **chosen})
 
@@ -93,6 +95,7 @@ def settings_from_dict(values: Any) -> Settings:
     """
     if not isinstance(values, dict):
         raise FormatError(f"config.json: settings must be an object, got {excerpt(values)}")
+    values = {"target_accuracy": None, **values}  # which older runs do not have
     for name in Settings.__annotations__:
         if name not in values:
             raise FormatError(f"config.json: setting {name!r} is missing")
@@ -131,6 +134,10 @@ _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "weight_decay": ("a number from 0", lambda value: is_finite(value) and value >= 0),
     "shift": _count_from(0, _SIDE),
     "seed": _count_from(0),
+    "target_accuracy": (
+        "null or a number above 0, at most 1",
+        lambda value: value is None or (is_positive(value) and value <= 1),
+    ),
 }
 
 

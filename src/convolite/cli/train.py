@@ -18,15 +18,25 @@ from convolite.cli.recipe import (
     make_schedule,
 )
 from convolite.cli.run_folder import Configuration, RunFolder
+from convolite.cli.target import missed_target, reached_target, stopping_at_target
 from convolite.data import channel_statistics
-from convolite.train import Callback, Checkpoint, CSVLogger, Trainer
+from convolite.train import Callback, Checkpoint, CSVLogger, EarlyStopping, History, Trainer
 from convolite.train.checkpoint import has_checkpoint
 
-_SETTINGS = ("model", "data", "epochs", "batch_size", "optimizer", "lr", "momentum", "seed")
+_SETTINGS = (
+    *("model", "data", "epochs", "batch_size", "optimizer", "lr", "momentum", "seed"),
+    "target_accuracy",
+)
 
 
-def train(arguments: argparse.Namespace) -> None:
-    """Train, or go on training, and print the test accuracy."""
+def train(arguments: argparse.Namespace) -> str | None:
+    """Train, or go on training, and print the test accuracy.
+
+    Returns
+    -------
+    str, optional
+        A line that says by how much the target accuracy was missed, if it was.
+    """
     if arguments.threads is not None:
         convolite.set_num_threads(arguments.threads)
     given = {name: getattr(arguments, name) for name in _SETTINGS}
@@ -47,10 +57,15 @@ def train(arguments: argparse.Namespace) -> None:
         f"images, {threads} thread{'s' if threads > 1 else ''}, run folder {run.path}",
         flush=True,
     )
-    results = _fit(run, configuration, training, test, arguments)
+    stopping = stopping_at_target(settings)
+    results, history = _fit(run, configuration, training, test, stopping, arguments.save_every)
     run.write_results(results)
+    missed = None if stopping is None else missed_target(stopping, history)
+    if stopping is not None and missed is None:
+        print(reached_target(stopping, history))
     print(f"test loss {results['loss']:.4f}")
     print(f"test accuracy {results['accuracy']:.4f}")
+    return missed
 
 
 def _load(settings: Settings, arguments: argparse.Namespace) -> tuple[Any, Any]:
@@ -63,21 +78,21 @@ def _load(settings: Settings, arguments: argparse.Namespace) -> tuple[Any, Any]:
 def _open_run(
     arguments: argparse.Namespace, given: dict[str, Any]
 ) -> tuple[RunFolder, Configuration]:
-    """The run to resume; its settings stay, only the number of epochs may grow."""
+    """The run to resume; only the target may be another one and the number of epochs larger."""
     if arguments.out is not None:
         raise ValueError("--out and --resume exclude each other: a resumed run stays in its folder")
     run = RunFolder(Path(arguments.resume))
     configuration = run.read_configuration()
     settings = configuration.settings
-    for name, value in given.items():
+    changes = {name: value for name, value in given.items() if value is not None}
+    for name, value in changes.items():
         former = getattr(settings, name)
-        longer = name == "epochs" and value is not None and value > former
-        if value not in (None, former) and not longer:
+        allowed = name == "target_accuracy" or (name == "epochs" and value > former)
+        if value != former and not allowed:
             option = name.replace("_", "-")
             raise ValueError(f"--{option} {value} differs from the run's {former}; leave it out")
-    epochs = given["epochs"]
-    if epochs is not None and epochs > settings.epochs:
-        configuration = replace(configuration, settings=replace(settings, epochs=epochs))
+    if replace(settings, **changes) != settings:
+        configuration = replace(configuration, settings=replace(settings, **changes))
         run.write_configuration(configuration)
     return run, configuration
 
@@ -87,8 +102,9 @@ def _fit(
     configuration: Configuration,
     training: Any,
     test: Any,
-    arguments: argparse.Namespace,
-) -> dict[str, float]:
+    stopping: EarlyStopping | None,
+    save_every: int | None,
+) -> tuple[dict[str, float], History]:
     settings = configuration.settings
     convolite.manual_seed(settings.seed)
     model = make_model(settings.model, len(configuration.classes))
@@ -96,7 +112,12 @@ def _fit(
     loader = training_loader(training, configuration)
     test_loader = evaluation_loader(test, configuration)
     schedule = make_schedule(settings, optimizer, len(loader))
-    parts = (model, optimizer, None, ("accuracy",), _callbacks(run, arguments), schedule)
+    callbacks: list[Callback] = [
+        CSVLogger(run.history),
+        Checkpoint(run.path, every_batches=save_every),
+    ]
+    callbacks += [] if stopping is None else [stopping]
+    parts = (model, optimizer, None, ("accuracy",), callbacks, schedule)
     if has_checkpoint(run.path):
         total_steps = schedule.total_steps
         trainer = Trainer.resume(run.path, *parts)
@@ -114,29 +135,4 @@ def _fit(
     # Without any epoch the untrained network is the result; and users may have moved the weights.
     if not (has_checkpoint(run.path) and run.weights.is_file()):
         trainer.save(run.path)
-    return trainer.evaluate(test_loader)
-
-
-def _callbacks(run: RunFolder, arguments: argparse.Namespace) -> list[Callback]:
-    callbacks: list[Callback] = [
-        CSVLogger(run.history),
-        Checkpoint(run.path, every_batches=arguments.save_every),
-    ]
-    if arguments.target_accuracy is not None:
-        callbacks.append(_TargetAccuracy(arguments.target_accuracy))
-    return callbacks
-
-
-class _TargetAccuracy(Callback):
-    """Ends the training when the test accuracy is high enough."""
-
-    def __init__(self, target: float) -> None:
-        self._target = target
-
-    def on_fit_begin(self, trainer: Trainer) -> None:
-        reached = trainer.history.get("val_accuracy", [])
-        trainer.stop_training = bool(reached) and reached[-1] >= self._target
-
-    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
-        if logs["val_accuracy"] >= self._target:
-            trainer.stop_training = True
+    return trainer.evaluate(test_loader), trainer.history

@@ -14,6 +14,8 @@ from convolite.io import write_atomically
 if TYPE_CHECKING:
     from convolite.train.trainer import Trainer
 
+_ROUNDING = 1e-12  # relative, of a mean over the batches of an epoch
+
 
 class Callback:
     """Base of the callbacks: every method does nothing until a subclass says otherwise.
@@ -138,7 +140,7 @@ class CSVLogger(Callback):
 
 
 class EarlyStopping(Callback):
-    """Ends the training when a measurement has not improved for some epochs.
+    """Ends the training when a measurement is good enough, or has not improved for some epochs.
 
     Parameters
     ----------
@@ -150,12 +152,16 @@ class EarlyStopping(Callback):
         How much better counts as an improvement.
     mode : "auto", "min" or "max"
         Which way is better; "auto" takes "max" for names that end in accuracy, else "min".
+    stopping_threshold : float, optional
+        Good enough: the training ends after the first epoch whose value is as good, and a resumed
+        one that has such an epoch behind it trains no other. With a `patience` of the number of
+        epochs nothing else ends it.
 
     Raises
     ------
     TypeError, ValueError
-        For numbers and names of other types, and in `fit` if the history has no measurement of
-        this name.
+        For numbers and names of other types, a threshold that is not finite, and in `fit` if the
+        history has no measurement of this name.
     """
 
     def __init__(
@@ -164,6 +170,7 @@ class EarlyStopping(Callback):
         patience: int = 0,
         min_delta: float = 0.0,
         mode: str = "auto",
+        stopping_threshold: float | None = None,
     ) -> None:
         self.monitor = _args.text("EarlyStopping", "monitor", monitor)
         self.patience = _args.at_least("EarlyStopping", "patience", patience, 0)
@@ -171,26 +178,47 @@ class EarlyStopping(Callback):
         mode = _args.choice("EarlyStopping", "mode", mode, ("auto", "min", "max"))
         larger_is_better = mode == "max" or (mode == "auto" and monitor.endswith("accuracy"))
         self._sign = 1.0 if larger_is_better else -1.0
+        self.stopping_threshold = (
+            None
+            if stopping_threshold is None
+            else _args.finite("EarlyStopping", "stopping_threshold", stopping_threshold)
+        )
         self.best = -self._sign * math.inf
         self.waited = 0
 
     def on_fit_begin(self, trainer: Trainer) -> None:
-        """Check that there is something to compare."""
+        """Check that there is something to compare, and whether it is good enough already."""
         if self.monitor not in trainer.measured:
             raise ValueError(
                 f"EarlyStopping: monitor {self.monitor!r} is not one of: "
                 f"{', '.join(trainer.measured)}"
             )
+        values = trainer.history.get(self.monitor, [])
+        # In the middle of an epoch the last value is that of other weights.
+        if trainer.batch == 0 and values and self.reached(values[-1]):
+            trainer.stop_training = True
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
-        """Compare with the best so far."""
+        """Compare with the threshold and with the best so far."""
         value = logs[self.monitor]
+        if self.reached(value):
+            trainer.stop_training = True
         if self._sign * (value - self.best) > self.min_delta:
             self.best, self.waited = value, 0
             return
         self.waited += 1
         if self.waited > self.patience:
             trainer.stop_training = True
+
+    def reached(self, value: float) -> bool:
+        """Return whether a value is as good as `stopping_threshold`, but for rounding.
+
+        The mean over batches of 324 hits in 360 may be the float below 0.9.
+        """
+        threshold = self.stopping_threshold
+        if threshold is None:
+            return False
+        return self._sign * (value - threshold) >= -_ROUNDING * abs(threshold)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the best value and how long it is ago."""

@@ -1,0 +1,277 @@
+"""Write docs/benchmarks.md and its chart from what the two comparisons with PyTorch measured.
+
+    python benchmarks/train_step.py --peer-python PATH --json benchmarks/results/train_step.json
+    python benchmarks/kernels.py --peer-python PATH --json benchmarks/results/kernels.json
+    python benchmarks/report.py                     # needs matplotlib
+
+Nothing is measured here, and nothing is left out: every network and every shape is in a table, and
+what is slower than PyTorch stands before the rest. The chart is drawn in `chart`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import statistics
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from chart import draw
+from kernels import PASSES
+from kernels import PEERS as KERNEL_PEERS
+from train_step import PEERS as STEP_PEERS
+
+ROOT = Path(__file__).resolve().parents[1]
+TITLES = {
+    "forward": "Forward",
+    "backward_input": "Gradient of the input",
+    "backward_weight": "Gradient of the filters",
+}
+ABSENT = "-"
+TOGETHER = ("machine", "versions", "threads")  # the same in both files
+
+INTRODUCTION = """\
+# How fast: beside PyTorch
+
+Written by `python benchmarks/report.py` from `benchmarks/results/train_step.json` and
+`benchmarks/results/kernels.json`; [contributing](../CONTRIBUTING.md#measure) has the commands that
+measure. convolite and PyTorch took turns in one run, and their results were compared first.
+PyTorch's threads are bound to cores, which is its best; convolite runs as a user starts it. A
+**ratio** is convolite's speed in relation to PyTorch's best: above 1 convolite is faster, below 1
+it is slower. Ratios below 1 are bold.
+"""
+STEPS = """\
+## Training steps
+
+Forward, cross-entropy, backward and SGD with momentum on one batch: median milliseconds of a step,
+less is better. The ratio is that of the medians; the last column compares lower quartiles, in which
+other programs on the machine are seen less.
+"""
+MEMORY = """\
+## Memory of the training steps
+
+Peak of a process that does nothing else, in MiB: its library, Python, the network and its data.
+"""
+KERNELS = """\
+## Single convolutions
+
+GFLOP/s, more is better; a figure is the median over the turns of their lower quartiles. Operations
+are counted by the definition, whatever the method. PyTorch's tensors are in the format already.
+"of matmul" is convolite's speed in relation to its own product of large matrices, before and after
+it in the same turn. That is no peak of the processor, only what convolite itself reaches of it
+where memory hardly matters. Winograd's method needs fewer operations than are counted and may
+exceed 100 %.
+"""
+
+
+def main(given: list[str] | None = None) -> int:
+    arguments = parse_arguments(given)
+    steps = read(arguments.results / "train_step.json", "results")
+    kernels = read(arguments.results / "kernels.json", "rows")
+    for name in TOGETHER:
+        if steps[name] != kernels[name]:
+            raise SystemExit(
+                f"report: the two files differ in {name}: {steps[name]} and {kernels[name]}"
+            )
+    arguments.figure.parent.mkdir(parents=True, exist_ok=True)
+    draw(steps["results"], kernels["rows"], arguments.figure)
+    figure = Path(os.path.relpath(arguments.figure, arguments.page.parent)).as_posix()
+    arguments.page.write_text(page(steps, kernels, figure), encoding="utf-8")
+    return 0
+
+
+def parse_arguments(given: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--results", type=Path, default=ROOT / "benchmarks" / "results")
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "benchmarks.md")
+    parser.add_argument("--figure", type=Path, default=ROOT / "docs" / "images" / "benchmarks.svg")
+    return parser.parse_args(given)
+
+
+def read(path: Path, rows: str) -> dict[str, Any]:
+    """What a comparison wrote, if PyTorch took part in it."""
+    command = f"benchmarks/{path.stem}.py --peer-python PATH --json {path}"
+    if not path.is_file():
+        raise SystemExit(f"report: {path} is missing; it is written by {command}")
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if "pytorch" not in report["versions"] or not report[rows]:
+        raise SystemExit(f"report: {path} compares nothing with PyTorch; measure with {command}")
+    return report
+
+
+def page(steps: dict[str, Any], kernels: dict[str, Any], figure: str) -> str:
+    """The whole text."""
+    results, rows = steps["results"], kernels["rows"]
+    parts = [
+        INTRODUCTION,
+        setup(steps, kernels),
+        slower(results, rows),
+        f"![Speed in relation to PyTorch's best, by network and by convolution]({figure})\n",
+        STEPS,
+        step_table(results),
+        absent(results),
+        MEMORY,
+        memory_table(results),
+        KERNELS,
+        summary(rows),
+        *(part for name in PASSES for part in kernel_section(rows, name)),
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def setup(steps: dict[str, Any], kernels: dict[str, Any]) -> str:
+    machine, versions = steps["machine"], steps["versions"]
+    ours, peer = versions["convolite"], versions["pytorch"]
+    dates = sorted({steps["date"], kernels["date"]})
+    return table(
+        ["measured with", ""],
+        [
+            ["processor", f"{machine['processor']}, {machine['cores']} cores"],
+            ["system", machine["system"]],
+            ["threads", str(steps["threads"])],
+            ["convolite", f"{ours['convolite']}, {ours['compiler']}, {with_python(ours)}"],
+            ["instruction set", ours["instruction_set"]],
+            ["PyTorch", f"{peer['torch']}, {with_python(peer)}"],
+            ["turns", f"{steps['rounds']} of each network, {kernels['rounds']} of each shape"],
+            ["date", " and ".join(dates)],
+        ],
+    )
+
+
+def with_python(versions: dict[str, str]) -> str:
+    return f"Python {versions['python']}, numpy {versions['numpy']}"
+
+
+def slower(results: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
+    """What convolite loses, the worst first."""
+    networks = [(each["ratio_median_ms"], each["network"]) for each in results]
+    shapes = [(row["ratio"], f"`{row['shape']}` {TITLES[row['pass']].lower()}") for row in rows]
+    paragraphs = [
+        "## Where convolite is slower",
+        losses(networks, "training steps"),
+        losses(shapes, "convolutions (shape and pass)"),
+    ]
+    return "\n\n".join(paragraphs) + "\n"
+
+
+def losses(cases: list[tuple[float, str]], kind: str) -> str:
+    """A paragraph that names every case with a ratio below 1."""
+    lost = sorted(case for case in cases if is_loss(case[0]))
+    if not lost:
+        return f"In none of the {len(cases)} {kind}."
+    named = "; ".join(f"{name} {value:.2f}" for value, name in lost)
+    text = f"In {len(lost)} of the {len(cases)} {kind}, slowest first: {named}."
+    return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
+
+
+def step_table(results: list[dict[str, Any]]) -> str:
+    names = ["convolite", *STEP_PEERS]
+    return table(
+        ["network", *names, "ratio", "ratio of quartiles"],
+        [
+            [
+                result["network"],
+                *(figure_of(result, name, "median_ms", ".1f") for name in names),
+                ratio(result["ratio_median_ms"]),
+                ratio(result["ratio_quartile_ms"]),
+            ]
+            for result in results
+        ],
+    )
+
+
+def memory_table(results: list[dict[str, Any]]) -> str:
+    names = ["convolite", *STEP_PEERS]
+    return table(
+        ["network", *names],
+        [
+            [
+                result["network"],
+                *(figure_of(result, name, "peak_mib", ".0f") for name in names),
+            ]
+            for result in results
+        ],
+    )
+
+
+def figure_of(result: dict[str, Any], name: str, figure: str, style: str) -> str:
+    row = result["contenders"].get(name)
+    return ABSENT if row is None else format(row[figure], style)
+
+
+def absent(results: list[dict[str, Any]]) -> str:
+    """Why some cells are empty."""
+    return "\n".join(
+        f"PyTorch's {name} did not run with {result['network']}: `{reason}`\n"
+        for result in results
+        for name, reason in result["absent"].items()
+    )
+
+
+def summary(rows: list[dict[str, Any]]) -> str:
+    """Mean and extremes of the ratios of each pass."""
+    body = []
+    for name in PASSES:
+        found = sorted((row["ratio"], row["shape"]) for row in rows if row["pass"] == name)
+        if found:
+            mean = math.exp(statistics.fmean(math.log(value) for value, _ in found))
+            (least, worst), (most, best) = found[0], found[-1]
+            body.append(
+                [
+                    TITLES[name],
+                    ratio(mean),
+                    f"{ratio(least)} (`{worst}`)",
+                    f"{ratio(most)} (`{best}`)",
+                ]
+            )
+    return table(["pass", "geometric mean of the ratios", "least", "greatest"], body)
+
+
+def kernel_section(rows: list[dict[str, Any]], name: str) -> list[str]:
+    """Heading and table of one pass."""
+    body = [
+        [
+            f"`{row['shape']}`",
+            row["problem"],
+            *(f"{row[each]:.0f}" for each in ("convolite", *KERNEL_PEERS)),
+            ratio(row["ratio"]),
+            f"{row['of_matmul']:.0%}",
+        ]
+        for row in rows
+        if row["pass"] == name
+    ]
+    head = ["shape", "images, filters", "convolite", "NCHW", "channels_last", "ratio", "of matmul"]
+    return [f"### {TITLES[name]}\n", table(head, body)] if body else []
+
+
+def ratio(value: float) -> str:
+    return f"**{value:.2f}**" if is_loss(value) else f"{value:.2f}"
+
+
+def is_loss(value: float) -> bool:
+    """Whether a ratio is below 1 as it is printed."""
+    return round(value, 2) < 1
+
+
+def table(head: list[str], body: list[list[str]]) -> str:
+    """A table of Markdown; columns of numbers are set right."""
+    columns = list(zip(head, *body, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    rule = [
+        "-" * (width - 1) + (":" if all(map(is_number, cells)) else "-")
+        for width, (_, *cells) in zip(widths, columns, strict=True)
+    ]
+    return "".join(
+        f"| {' | '.join(map(str.ljust, row, widths))} |\n" for row in [head, rule, *body]
+    )
+
+
+def is_number(cell: str) -> bool:
+    return cell.strip("*%").replace(".", "", 1).isdigit() or cell == ABSENT
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,201 @@
+"""benchmarks/report.py: the page that it writes, and the files that it refuses."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import kernels
+import pytest
+import report
+
+COMMON = {
+    "date": "2026-01-02",
+    "machine": {"processor": "Some CPU", "cores": 2, "system": "Linux x86_64 glibc 2.36"},
+    "versions": {
+        "convolite": {
+            "convolite": "0.1.0",
+            "compiler": "g++ 12.2.0",
+            "instruction_set": "avx2",
+            "numpy": "2.0.0",
+            "python": "3.11.7",
+        },
+        "pytorch": {"torch": "2.13.0", "numpy": "2.1.0", "python": "3.12.1"},
+    },
+    "threads": 2,
+    "rounds": 3,
+}
+
+
+def network(name: str, ratio: float, absent: dict[str, str]) -> dict[str, Any]:
+    contenders = {
+        "convolite": {"median_ms": 10.0, "quartile_ms": 9.0, "peak_mib": 57.0},
+        "eager": {"median_ms": 10 * ratio, "quartile_ms": 9.9 * ratio, "peak_mib": 346.0},
+        "channels_last": {"median_ms": 20 * ratio, "quartile_ms": 19.0, "peak_mib": 350.0},
+        "compile": {"median_ms": 30 * ratio, "quartile_ms": 29.0, "peak_mib": 429.0},
+    }
+    return {
+        "network": name,
+        "contenders": {key: row for key, row in contenders.items() if key not in absent},
+        "absent": absent,
+        "ratio_median_ms": ratio,
+        "ratio_quartile_ms": 1.1 * ratio,
+    }
+
+
+def shape(name: str, pass_name: str, ratio: float) -> dict[str, Any]:
+    return {
+        "shape": name,
+        "problem": "64x16x32x32, 16 of 3x3",
+        "pass": pass_name,
+        "convolite": 100.0,
+        "nchw": 50.0 / ratio,
+        "channels_last": 100.0 / ratio,
+        "of_matmul": 1.25,
+        "ratio": ratio,
+    }
+
+
+STEPS = {
+    **COMMON,
+    "results": [
+        network("sample_cnn, batch 64", 2.5, {}),
+        network("mobilenet_v2, batch 8", 0.8, {"compile": "InductorError: no compiler"}),
+    ],
+}
+KERNELS = {
+    **COMMON,
+    "rows": [
+        shape("c16_32", "forward", 2.0),
+        shape("c16_32", "backward_input", 0.61),
+        shape("dw960_7", "forward", 0.5),
+        shape("dw960_7", "backward_input", 0.996),
+    ],
+}
+
+
+def write(folder: Path, steps: dict[str, Any] = STEPS, rows: dict[str, Any] = KERNELS) -> None:
+    (folder / "train_step.json").write_text(json.dumps(steps))
+    (folder / "kernels.json").write_text(json.dumps(rows))
+
+
+def run(folder: Path) -> str:
+    page, figure = folder / "benchmarks.md", folder / "images" / "benchmarks.svg"
+    options = {"--results": folder, "--page": page, "--figure": figure}
+    assert report.main([str(word) for pair in options.items() for word in pair]) == 0
+    return page.read_text()
+
+
+@pytest.fixture
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The page, without its chart."""
+    monkeypatch.setattr(report, "draw", lambda *arguments: None)
+    write(tmp_path)
+    return run(tmp_path)
+
+
+def cells(page: str, heading: str, name: str) -> list[str]:
+    """The row of a table that begins with this name, in the section of this heading."""
+    section = page.split(f"{heading}\n", 1)[1].split("\n#", 1)[0]
+    (line,) = (line for line in section.splitlines() if line.startswith(f"| {name} "))
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_what_is_slower_is_named_first_the_slowest_before_the_others(page):
+    words = " ".join(page.split())
+    assert "In 1 of the 2 training steps, slowest first: mobilenet_v2, batch 8 0.80." in words
+    assert (
+        "In 2 of the 4 convolutions (shape and pass), slowest first: `dw960_7` forward 0.50; "
+        "`c16_32` gradient of the input 0.61."
+    ) in words
+    assert page.index("## Where convolite is slower") < page.index("## Training steps")
+
+
+def test_nothing_slower_is_said_too():
+    assert report.losses([(1.5, "a"), (0.996, "b")], "training steps") == (
+        "In none of the 2 training steps."
+    )
+
+
+def test_every_network_and_every_shape_is_in_a_table(page):
+    steps = "## Training steps"
+    assert cells(page, steps, "sample_cnn, batch 64")[1:] == [
+        *("10.0", "25.0", "50.0", "75.0", "2.50", "2.75")
+    ]
+    assert cells(page, steps, "mobilenet_v2, batch 8")[1:] == [
+        *("10.0", "8.0", "16.0", "-", "**0.80**", "**0.88**")
+    ]
+    memory = cells(page, "## Memory of the training steps", "mobilenet_v2, batch 8")
+    assert memory[1:] == ["57", "346", "350", "-"]
+    for heading, name, figures in [
+        ("### Forward", "`c16_32`", ["100", "25", "50", "2.00", "125%"]),
+        ("### Forward", "`dw960_7`", ["100", "100", "200", "**0.50**", "125%"]),
+        ("### Gradient of the input", "`c16_32`", ["100", "82", "164", "**0.61**", "125%"]),
+        ("### Gradient of the input", "`dw960_7`", ["100", "50", "100", "1.00", "125%"]),
+    ]:
+        assert cells(page, heading, name)[1:] == ["64x16x32x32, 16 of 3x3", *figures]
+    assert "### Gradient of the filters" not in page
+
+
+def test_machine_versions_means_and_reasons_are_there(page):
+    for text in [
+        "Some CPU, 2 cores",
+        "avx2",
+        "0.1.0, g++ 12.2.0, Python 3.11.7, numpy 2.0.0",
+        "2.13.0, Python 3.12.1, numpy 2.1.0",
+        "2026-01-02",
+        "compile did not run with mobilenet_v2, batch 8: `InductorError: no compiler`",
+        "](images/benchmarks.svg)",
+    ]:
+        assert text in page
+    means = cells(page, "## Single convolutions", "Forward")
+    assert means[1:] == ["1.00", "**0.50** (`dw960_7`)", "2.00 (`c16_32`)"]
+
+
+def test_files_of_two_setups_are_refused(tmp_path):
+    other = copy.deepcopy(KERNELS)
+    other["threads"] = 1
+    write(tmp_path, rows=other)
+    with pytest.raises(SystemExit, match=r"^report: the two files differ in threads: 2 and 1$"):
+        run(tmp_path)
+
+
+def test_files_without_pytorch_or_missing_ones_are_refused(tmp_path):
+    with pytest.raises(SystemExit, match=r"^report: .*train_step.json is missing; it is written"):
+        run(tmp_path)
+    alone = copy.deepcopy(STEPS)
+    del alone["versions"]["pytorch"]
+    write(tmp_path, steps=alone)
+    with pytest.raises(SystemExit, match=r"train_step.json compares nothing with PyTorch"):
+        run(tmp_path)
+    assert not (tmp_path / "benchmarks.md").exists()
+
+
+def test_without_matplotlib_the_extra_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    write(tmp_path)
+    with pytest.raises(SystemExit, match=r"matplotlib: pip install \"convolite\[bench\]\"$"):
+        run(tmp_path)
+    assert not (tmp_path / "benchmarks.md").exists()
+
+
+def test_the_chart_has_every_name_and_is_the_same_again(tmp_path):
+    pytest.importorskip("matplotlib")
+    write(tmp_path)
+    run(tmp_path)
+    figure = tmp_path / "images" / "benchmarks.svg"
+    first = figure.read_text()
+    for name in ("sample_cnn, batch 64", "mobilenet_v2, batch 8", "c16_32", "dw960_7", "0.61"):
+        assert f">{name}</text>" in first
+    run(tmp_path)
+    assert figure.read_text() == first
+
+
+def test_shapes_are_described_from_their_row():
+    rows = {row["name"]: kernels.describe(row) for row in kernels.cases("")}
+    assert rows["sample1"] == "64x1x28x28, 32 of 3x3"
+    assert rows["p64s2"] == "8x64x56x56, 128 of 1x1, stride 2"
+    assert rows["dw576_14s2"] == "8x576x14x14, 576 of 3x3, stride 2, 576 groups"
