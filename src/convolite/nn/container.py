@@ -146,7 +146,7 @@ def steps(modules: Iterable[Module]) -> list[tuple[Any, Module | None]]:
     return found
 
 
-def add_shortcut(norm: Module, output: Any, shortcut: Any, activation: Module | None) -> Any:
+def add_shortcut(norm: Any, output: Any, shortcut: Any, activation: Module | None) -> Any:
     """``activation(norm(output) + shortcut)``, a residual block's end, merged as `run` does."""
     plain = activation is None or _is_plain(activation, ACTIVATIONS)
     if get_fusion() and plain and _is_plain(norm, _ACTIVATED_SUMS):
