@@ -5,7 +5,7 @@ with channels_last tensors, already converted; both sides allocate their results
 figure is the lower quartile of its calls. Sums of the results are compared first.
 
 "of matmul" is the speed of convolite's call in relation to that of large products of its own
-`matmul`, before and after it in the same turn. That is less than the processor's peak, which needs
+`matmul`, right after it in the same turn. That is less than the processor's peak, which needs
 no memory (`convolite_bench` measures it, and what share of it `matmul` reaches), but follows the
 clock of the moment. Operations are counted by the definition: a method that needs fewer, as
 Winograd's, may exceed 100 %.
@@ -136,9 +136,9 @@ def check_sums(name: str, sums: list[list[float]]) -> None:
 
 
 def beside_matmul(question: dict, arguments: argparse.Namespace) -> dict:
-    before = matmul_speed(arguments.threads)
+    """Time the call first: it starts from the rest between turns, as PyTorch's do."""
     answer = timed(question, arguments)
-    return {**answer, "matmul": (before + matmul_speed(arguments.threads)) / 2}
+    return {**answer, "matmul": matmul_speed(arguments.threads)}
 
 
 def matmul_speed(threads: int) -> float:

@@ -60,8 +60,8 @@ KERNELS = """\
 
 GFLOP/s, more is better; a figure is the median over the turns of their lower quartiles. Operations
 are counted by the definition, whatever the method. PyTorch's tensors are in the format already.
-"of matmul" is convolite's speed in relation to its own product of large matrices, before and after
-it in the same turn. That is no peak of the processor, only what convolite itself reaches of it
+"of matmul" is convolite's speed in relation to its own product of large matrices, right after it in
+the same turn. That is no peak of the processor, only what convolite itself reaches of it
 where memory hardly matters. Winograd's method needs fewer operations than are counted and may
 exceed 100 %.
 """
@@ -159,10 +159,10 @@ def slower(results: list[dict[str, Any]], rows: list[dict[str, Any]]) -> str:
 
 def losses(cases: list[tuple[float, str]], kind: str) -> str:
     """A paragraph that names every case with a ratio below 1."""
-    lost = sorted(case for case in cases if is_loss(case[0]))
+    lost = sorted(case for case in cases if case[0] < 1)
     if not lost:
         return f"In none of the {len(cases)} {kind}."
-    named = "; ".join(f"{name} {value:.2f}" for value, name in lost)
+    named = "; ".join(f"{name} {digits(value)}" for value, name in lost)
     text = f"In {len(lost)} of the {len(cases)} {kind}, slowest first: {named}."
     return textwrap.fill(text, 100, break_long_words=False, break_on_hyphens=False)
 
@@ -248,12 +248,12 @@ def kernel_section(rows: list[dict[str, Any]], name: str) -> list[str]:
 
 
 def ratio(value: float) -> str:
-    return f"**{value:.2f}**" if is_loss(value) else f"{value:.2f}"
+    return f"**{digits(value)}**" if value < 1 else digits(value)
 
 
-def is_loss(value: float) -> bool:
-    """Whether a ratio is below 1 as it is printed."""
-    return round(value, 2) < 1
+def digits(value: float) -> str:
+    """A ratio with as many digits as tell it from 1."""
+    return f"{value:.3f}" if 0.995 <= value < 1 else f"{value:.2f}"
 
 
 def table(head: list[str], body: list[list[str]]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import threading
 import weakref
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -128,6 +129,134 @@ def test_adding_gradients_up_leaves_those_alone_that_others_see(second):
     np.testing.assert_array_equal(given, np.ones(2))
     slope = 2 * 3.0 * input.numpy() if second is Square else 1.0
     np.testing.assert_array_equal(input.grad.numpy(), 3.0 * (1.0 + slope))
+
+
+class Handing(Function):
+    """input + 0, whose backward hands on what `handed` makes of the gradient."""
+
+    handed = staticmethod(lambda ctx, grad: grad)
+
+    @staticmethod
+    def forward(ctx, input):
+        ctx.save(input=input)
+        return input + 0.0
+
+    @classmethod
+    def backward(cls, ctx, grad_output):
+        return (cls.handed(ctx, grad_output),)
+
+
+class New(Handing):
+    gives_new_arrays = True
+
+
+FIXED = np.full((2, 3), 5.0)
+HANDED = {
+    "the gradient": lambda ctx, grad: grad,
+    "a view": lambda ctx, grad: grad[:],
+    "a strided view": lambda ctx, grad: np.lib.stride_tricks.as_strided(grad),
+    "the same memory by another way": lambda ctx, grad: np.from_dlpack(grad),
+    "a saved array": lambda ctx, grad: ctx.saved.input,
+    "a constant": lambda ctx, grad: FIXED,
+}
+
+
+@pytest.mark.parametrize("what", HANDED)
+def test_only_arrays_promised_as_new_are_summed_in_place(what, monkeypatch):
+    monkeypatch.setattr(Handing, "handed", staticmethod(HANDED[what]))
+    input = leaf(*np.arange(6.0))
+    given = np.ones((2, 3))
+    middle = Scale.apply(input, 3.0).reshape(2, 3)
+    total = Both.apply(Handing.apply(middle), Handing.apply(middle))
+    for _ in range(2):
+        total.backward(given, retain_graph=True)
+    once = HANDED[what](SimpleNamespace(saved=SimpleNamespace(input=middle.numpy())), given)
+    np.testing.assert_array_equal(input.grad.numpy(), 2 * 2 * 3.0 * np.ravel(once))
+    np.testing.assert_array_equal(given, np.ones((2, 3)))
+    np.testing.assert_array_equal(FIXED, np.full((2, 3), 5.0))
+    np.testing.assert_array_equal(middle.numpy(), 3.0 * np.arange(6.0).reshape(2, 3))
+
+
+@pytest.mark.parametrize("what", ["the gradient", "a view"])
+def test_a_new_array_is_not_the_gradient_itself_nor_a_view(what, monkeypatch):
+    monkeypatch.setattr(Handing, "handed", staticmethod(HANDED[what]))
+    input, given = leaf(1.0, 2.0), np.ones(2)
+    middle = Scale.apply(input, 3.0)
+    Both.apply(New.apply(middle), New.apply(middle)).backward(given)
+    np.testing.assert_array_equal(given, np.ones(2))
+    np.testing.assert_array_equal(input.grad.numpy(), [6.0, 6.0])
+
+
+@pytest.mark.parametrize("first_is_new", [True, False])
+def test_a_new_array_takes_the_sum(first_is_new, monkeypatch):
+    made = np.full(2, 5.0)
+    monkeypatch.setattr(New, "handed", staticmethod(lambda ctx, grad: made))
+    input = leaf(1.0, 2.0)
+    middle = Scale.apply(input, 3.0)
+    if first_is_new:  # the walk comes to the later call first
+        branches = [Scale.apply(middle, 2.0), New.apply(middle)]
+    else:
+        branches = [New.apply(middle), Scale.apply(middle, 2.0)]
+    Both.apply(*branches).backward(np.ones(2))
+    np.testing.assert_array_equal(made, [7.0, 7.0])
+    np.testing.assert_array_equal(input.grad.numpy(), [21.0, 21.0])
+
+
+@pytest.mark.parametrize(
+    "made",
+    [np.float64(5.0), np.array(5.0), np.array(5.0, ">f8"), np.array([5.0])],
+    ids=["a scalar", "no axes beside a scalar", "swapped bytes", "another shape"],
+)
+@pytest.mark.parametrize("other", [New, Square], ids=["both", "one"])
+def test_new_arrays_that_cannot_take_the_sum_are_added_all_the_same(made, other, monkeypatch):
+    monkeypatch.setattr(New, "handed", staticmethod(lambda ctx, grad: made.copy()))
+    input = convolite.tensor(np.array(1.0), requires_grad=True)
+    middle = Scale.apply(input, 3.0)
+    for kinds in ((New, other), (other, New)):
+        input.grad = None
+        branches = [kind.apply(middle) for kind in kinds]
+        Both.apply(*branches).sum().backward(retain_graph=True)
+        slope = 5.0 if other is New else 2 * 3.0
+        np.testing.assert_array_equal(input.grad.numpy(), 3.0 * (5.0 + slope))
+
+
+def test_a_new_array_of_another_shape_is_broadcast(monkeypatch):
+    monkeypatch.setattr(New, "handed", staticmethod(lambda ctx, grad: np.array([5.0])))
+    input = leaf(1.0, 2.0)
+    middle = Scale.apply(input, 3.0)
+    Both.apply(Square.apply(middle), New.apply(middle)).backward(np.ones(2))
+    np.testing.assert_array_equal(input.grad.numpy(), 3.0 * (5.0 + 2 * 3.0 * input.numpy()))
+
+
+def test_a_new_array_for_two_inputs_is_left_alone():
+    class Twice(Both):
+        gives_new_arrays = True
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            new = 5.0 * grad_output
+            return new, new
+
+    left, right = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    first, second = Scale.apply(left, 1.0), Scale.apply(right, 1.0)
+    Both.apply(Twice.apply(first, second), Square.apply(first)).backward(np.ones(2))
+    np.testing.assert_array_equal(left.grad.numpy(), 5.0 + 2 * left.numpy())
+    np.testing.assert_array_equal(right.grad.numpy(), [5.0, 5.0])
+
+
+def test_a_new_array_that_is_not_contiguous_is_left_alone(monkeypatch):
+    made = []
+
+    def transposed(ctx, grad):
+        made.append(np.full((3, 2), 5.0, order="F"))
+        return made[-1]
+
+    monkeypatch.setattr(New, "handed", staticmethod(transposed))
+    input = convolite.tensor(np.ones((3, 2)), requires_grad=True)
+    middle = Scale.apply(input, 3.0)
+    Both.apply(New.apply(middle), New.apply(middle)).backward(np.ones((3, 2)))
+    np.testing.assert_array_equal(input.grad.numpy(), np.full((3, 2), 30.0))
+    assert all((each == 5.0).all() for each in made)
 
 
 def test_only_the_gradients_that_matter_are_asked_for():

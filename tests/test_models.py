@@ -328,6 +328,25 @@ def test_a_block_runs_the_layers_that_a_user_exchanges(rng):
         assert_exact(block(images).numpy(), expected.numpy())
 
 
+@pytest.mark.parametrize(
+    "exchange",
+    [
+        lambda block: vars(block.conv[-1]).update(forward=lambda input: input * 2.0),
+        lambda block: setattr(block, "conv", nn.Sequential()),
+        lambda block: setattr(block, "conv", nn.Sequential(nn.Conv2d(8, 8, 1), nn.Identity())),
+        lambda block: block.double(),
+    ],
+    ids=["a forward of its own", "nothing", "no batch norm", "float64"],
+)
+def test_an_inverted_block_runs_the_layers_that_it_holds(exchange, rng):
+    images = rng.standard_normal((2, 8, 6, 6), dtype=np.float32)
+    block = InvertedResidual(8, 8, 1, 2).eval()
+    exchange(block)
+    images = images.astype(next((each.dtype for each in block.parameters()), images.dtype))
+    expected = block.conv(images) + images
+    assert_exact(np.asarray(block(images)), np.asarray(expected))
+
+
 def test_a_layer_that_a_user_exchanges_is_run():
     model = models.resnet18(num_classes=2)
     model.maxpool = nn.Identity()

@@ -86,6 +86,9 @@ class Function:
     >>> output = Double.apply(input_tensor)
     """
 
+    # Promises that no array from backward, but for `grad_output` and views, is in other hands: sums
+    # of gradients may then be written into it.
+    gives_new_arrays: ClassVar[bool] = False
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., tuple[Any, ...]]]
     tensor_type: ClassVar[type[Tensor]]  # set by convolite.tensor, which imports this file
@@ -126,7 +129,7 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
     if root._creator is None:
         _accumulate(root, gradient, shared=True)
         return
-    pending = {root._creator: (gradient, True)}  # and whether others may see it
+    pending = {root._creator: (gradient, False)}  # and whether it is in no other hands
     frontier = [(-root._creator.order, root._creator)]
     while frontier:
         node = heappop(frontier)[1]
@@ -137,13 +140,14 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
         for edge, grad in zip(node.edges, grads, strict=True):
             if edge is None or grad is None:
                 continue
-            shared = _is_shared(grad, grad_output, grads)
             if not isinstance(edge, Context):
-                _accumulate(edge, grad, shared)
-            elif edge in pending:
-                pending[edge] = _sum(*pending[edge], grad, shared), False
+                _accumulate(edge, grad, shared=_is_shared(grad, grad_output, grads))
+                continue
+            new = node.function.gives_new_arrays and not _is_shared(grad, grad_output, grads)
+            if edge in pending:
+                pending[edge] = _sum(*pending[edge], grad, new), True
             else:
-                pending[edge] = grad, shared
+                pending[edge] = grad, new
                 heappush(frontier, (-edge.order, edge))
         if not retain_graph:
             node.edges = node.saved = None
@@ -158,15 +162,15 @@ def _is_shared(grad: Array, grad_output: Array, grads: tuple[Any, ...]) -> bool:
     )
 
 
-def _sum(total: Array, total_is_shared: bool, addend: Array, addend_is_shared: bool) -> Array:
-    """The sum of two gradients, in the memory of one of them if nobody else may see that."""
-    if total_is_shared and not addend_is_shared:
-        return _sum(addend, False, total, True)
-    alike = total.dtype == addend.dtype and total.shape == addend.shape
-    if total_is_shared or not alike or not total.flags.carray:
-        return _core.binary("add", total, addend)
-    _core.add_in_place(total, addend)
-    return total
+def _sum(total: Array, total_is_new: bool, addend: Array, addend_is_new: bool) -> Array:
+    """The sum of two gradients, in the memory of one of them if that is in no other hands."""
+    if addend_is_new and not total_is_new:
+        return _sum(addend, True, total, False)
+    alike = type(addend) is np.ndarray and addend.dtype == total.dtype and total.dtype.isnative
+    if total_is_new and alike and addend.shape == total.shape and total.flags.carray:
+        _core.add_in_place(total, addend)
+        return total
+    return _core.binary("add", total, addend)
 
 
 def _accumulate(leaf: Differentiable, grad: Array, shared: bool) -> None:

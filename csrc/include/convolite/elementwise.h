@@ -30,7 +30,8 @@ struct BroadcastShape {
 template <class T>
 void unary(UnaryOperation, Span<const T> input, Span<T> output);
 
-// a and b are dense arrays of the two shapes; one of the output's shape may be the same memory.
+// a and b are dense arrays of the two shapes; one of the output's shape may be the same memory,
+// but not a shifted part of it.
 template <class T>
 void binary(BinaryOperation, const BroadcastShape&, Span<const T> a, Span<const T> b,
             Span<T> output);

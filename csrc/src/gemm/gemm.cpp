@@ -27,8 +27,7 @@ namespace {
 constexpr Index kPanelBytes = 24 << 10;         // a panel of one depth block: most of L1
 constexpr Index kRowBlock = 48;                 // a multiple of every tile height: 8 of 6, 6 of 8
 constexpr Index kPackedBytes = 96 << 10;        // panels of one task: they reuse a block of A
-constexpr Index kTasksPerWorker = 4;            // where rows are cut
-constexpr Index kGuidedShare = 2;               // a task takes 1 / (2 workers) of what is left
+constexpr Index kTasksPerWorker = 4;            // where rows are cut, or there are many products
 constexpr Index kCopiedBytes = Index{8} << 20;  // of A transposed at once
 constexpr Index kRowStrip = 8;                  // rows of B packed together
 constexpr Index kStrip = 64;                    // rows and columns transposed together
@@ -139,9 +138,10 @@ class Gemm {
     });
   }
 
-  // Guided (Polychronopoulos and Kuck, 1987): a task takes a part of the panels that are left, so
-  // that the first read A seldom and the last are small enough for workers that the system slows
-  // down to end together. Packing is repeated for every block of rows: rows are cut last.
+  // Guided (Polychronopoulos and Kuck, 1987): a task takes one worker's share of the panels that
+  // are left, so that the first read A seldom and the last are small enough for workers that the
+  // system slows down to end together. The tasks of many products are all alike. Packing is
+  // repeated for every block of rows: rows are cut last.
   Cut cut_into_tasks(Index rows, int workers) const {
     const Index panels = layout_.panels();
     const Index panel_bytes =
@@ -150,7 +150,9 @@ class Gemm {
     Cut cut{rows, 0, 0, Buffer<Index>(panels + 1)};
     for (Index panel = 0; panel < panels; ++cut.panel_blocks) {
       const Index left = panels - panel;
-      const Index share = workers == 1 ? left : left * products_ / (kGuidedShare * workers);
+      const Index share = products_ == 1 || workers == 1
+                              ? left / workers
+                              : panels * products_ / (kTasksPerWorker * workers);
       const Index taken = std::min(left, std::clamp<Index>(share, 1, most));
       cut.first_panel[cut.panel_blocks] = panel;
       cut.most_panels = std::max(cut.most_panels, taken);

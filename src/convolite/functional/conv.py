@@ -16,6 +16,8 @@ from convolite.tensor import Tensor
 class Conv2d(Function):
     """Cross-correlation of images with filters, plus bias and activation in the same pass."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(
         ctx: Context,

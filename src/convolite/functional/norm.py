@@ -15,6 +15,8 @@ from convolite.tensor import Tensor
 class BatchNorm(Function):
     """Normalise each channel, scale, shift and activate, in one pass behind the statistics."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(
         ctx: Context,

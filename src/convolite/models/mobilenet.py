@@ -68,7 +68,7 @@ class InvertedResidual(nn.Module):
     def forward(self, input: Any) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride))."""
         plain = type(self.conv) is nn.Sequential and not self.conv._forward_hooks
-        if not (self.use_res_connect and plain):
+        if not (self.use_res_connect and plain and len(self.conv)):
             output: Tensor = self.conv(input)
             return input + output if self.use_res_connect else output
         *layers, norm = self.conv

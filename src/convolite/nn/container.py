@@ -157,7 +157,8 @@ def add_shortcut(norm: Any, output: Any, shortcut: Any, activation: Module | Non
 
 
 def _is_plain(module: Module, types: Iterable[type[Module]]) -> bool:
-    return type(module) in types and not module._forward_hooks
+    own_forward = "forward" in vars(module)  # given to this one object
+    return type(module) in types and not module._forward_hooks and not own_forward
 
 
 def _commutes_with_activations(module: Module) -> bool:

@@ -154,7 +154,7 @@ class EarlyStopping(Callback):
         Which way is better; "auto" takes "max" for names that end in accuracy, else "min".
     stopping_threshold : float, optional
         Good enough: the training ends after the first epoch whose value is as good, and a resumed
-        one that has such an epoch behind it trains no other. With a `patience` of the number of
+        one whose last epoch was as good trains no other. With a `patience` of the number of
         epochs nothing else ends it.
 
     Raises
