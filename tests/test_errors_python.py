@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import convolite
-from convolite import _args
+from convolite import _args, data, models, nn
 from convolite import functional as F
 
 pytestmark = pytest.mark.smoke
@@ -24,6 +24,7 @@ FILTERS = np.zeros((4, 2, 3, 3), np.float32)
         (np.int64(3), (3, 3)),
         ((np.int32(1), 2), (1, 2)),
         (np.array([1, 2]), (1, 2)),
+        (np.array(4), (4, 4)),
     ],
 )
 def test_pair_spellings(value, expected):
@@ -130,7 +131,7 @@ def test_padding_refuses_other_spellings(value, error):
         (lambda: F.conv2d(IMAGE, FILTERS[0]), ValueError, "conv2d: weight must have 4 axes"),
         (lambda: F.conv2d(IMAGE[0, 0], FILTERS), ValueError, r"conv2d: input must .*\(6, 6\)"),
         (lambda: F.linear(IMAGE, FILTERS), ValueError, "linear: weight"),
-        (lambda: F.linear(np.float32(1), FILTERS[0, 0]), ValueError, "linear: input"),
+        (lambda: F.linear(np.array(1, np.float32), FILTERS[0, 0]), ValueError, "linear: input"),
         (lambda: F.linear(IMAGE.astype(int), FILTERS[0, 0]), TypeError, "linear: input"),
         (
             lambda: F.linear(IMAGE[0, 0], np.zeros((3, 6))),
@@ -152,6 +153,34 @@ def test_padding_refuses_other_spellings(value, error):
         (lambda: F.conv2d(IMAGE, FILTERS, groups=2**70), ValueError, "groups must be below"),
         (lambda: F.conv2d(IMAGE, FILTERS, [1, 2]), TypeError, "bias must be an array or None"),
         (lambda: F.conv2d([[1]], FILTERS), TypeError, "input must be a Tensor or an array, got l"),
+        (lambda: F.conv2d(np.float32(2), FILTERS), TypeError, "or an array, got float32$"),
+        (lambda: F.linear(IMAGE, np.float32(2)), TypeError, "weight must be a .* got float32$"),
+        (lambda: F.batch_norm(np.float64(1), None, None, training=True), TypeError, "got float64$"),
+        (
+            lambda: F.conv2d(IMAGE, FILTERS, stride=np.array(1.5)),
+            TypeError,
+            r"^conv2d: stride must be an int or a pair \(h, w\), got .*1.5",
+        ),
+        (
+            lambda: F.conv2d(IMAGE, FILTERS, padding=2**30),
+            ValueError,
+            r"^conv2d: a padded side, .* must be below 2\^25 .*padding = \(\(1073741824, ",
+        ),
+        (lambda: nn.BatchNorm2d(3, momentum=np.nan), ValueError, "momentum must be finite, got n"),
+        (lambda: nn.BatchNorm2d(3, momentum=-1), ValueError, "momentum must not be negative"),
+        (lambda: nn.BatchNorm2d(3, affine="no"), TypeError, "affine must be True or False, got"),
+        (lambda: nn.Conv2d(1, 1, 1, bias="no"), TypeError, "bias must be True or False, got 'no'"),
+        (lambda: nn.Linear(1, 1, bias=2), TypeError, "bias must be True or False, got 2"),
+        (
+            lambda: models.sample_cnn(batch_norm="no"),
+            TypeError,
+            "^sample_cnn: batch_norm must be True or False, got 'no'$",
+        ),
+        (
+            lambda: data.MNIST(mirrors=["http://localhost", 1]),
+            TypeError,
+            r"^MNIST: mirrors\[1\] must be a string, got 1$",
+        ),
         (lambda: convolite.set_num_threads(2**70), ValueError, "threads must be below"),
         (lambda: convolite.set_num_threads(0), ValueError, "threads must be positive, got 0"),
         (lambda: convolite.set_num_threads(1.5), TypeError, "threads must be an int, got 1.5"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 
@@ -218,3 +219,14 @@ def test_truncation_anywhere_and_any_flipped_header_byte_is_noticed_or_harmless(
 def test_format_error_is_a_value_error():
     assert issubclass(FormatError, ValueError)
     assert issubclass(io.FormatError, ValueError)
+
+
+def test_a_full_disk_is_reported_with_the_file_that_was_asked_for(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        io.write_atomically(tmp_path / "model", b"content")
+    assert error.value.filename == str(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

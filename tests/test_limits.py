@@ -112,7 +112,12 @@ def test_structured_arrays_that_hold_objects_are_refused(call):
         (repeated(1, 1, 1, 2**25), repeated(1, 1, 1, 1), 0, "must be below 2^25 (input.shape = ("),
         (repeated(1, 2**25, 1, 1), repeated(1, 2**25, 1, 1), 0, "one filter must be below 2^25"),
         (repeated(1, 1, 1, 1), repeated(1, 1, 1, 1), (0, 2**24), "a padded side, stride times"),
-        (repeated(1, 1, 1, 1), repeated(1, 1, 1, 1), 2**24, "must have fewer than 2^31 elements"),
+        (
+            repeated(1, 1, 1, 1),
+            repeated(1, 1, 1, 1),
+            2**24 - 1,
+            "must have fewer than 2^31 elements",
+        ),
     ],
 )
 def test_convolutions_beyond_the_limits_are_refused(image, filters, padding, text):

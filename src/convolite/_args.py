@@ -54,6 +54,8 @@ def pair(op: str, argument: str, value: Any) -> Pair:
         return value, value
     if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
         return _bounded(op, argument, value)
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value[()]
     if not isinstance(value, (tuple, list, np.ndarray)):
         if _is_integer(value):
             return _bounded(op, argument, (int(value), int(value)))
@@ -125,12 +127,9 @@ def fused_activation(op: str, value: Any) -> str:
 
 def shape_of(op: str, argument: str, value: Any) -> tuple[int, ...]:
     """Return the shape of a Tensor or array; anything else raises ``TypeError``."""
-    try:
-        shape: tuple[int, ...] = value.shape
-    except AttributeError:
-        raise TypeError(
-            f"{op}: {argument} must be a Tensor or an array, got {kind(value)}"
-        ) from None
+    if not hasattr(value, "shape") or isinstance(value, np.generic):
+        raise TypeError(f"{op}: {argument} must be a Tensor or an array, got {kind(value)}")
+    shape: tuple[int, ...] = value.shape
     return shape
 
 

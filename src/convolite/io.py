@@ -127,9 +127,11 @@ def write_atomically(path: AnyPath, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         with suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno and not error.filename:  # as a full disk
+            error.filename = str(target)
         raise
     sync_folder(target.parent)
 

@@ -224,6 +224,15 @@ def test_functional_differentiates_what_the_core_computes(shape, labels, rng) ->
 
 
 @pytest.mark.parametrize("loss", [functional.cross_entropy, functional.nll_loss])
+def test_without_any_target_the_mean_is_nan_and_its_gradient_zero(loss) -> None:
+    input = tensor(np.zeros((2, 3)), requires_grad=True)
+    mean = loss(input, np.array([-100, -100]))
+    mean.backward()
+    assert np.isnan(mean.item())
+    assert_exact(input.grad.numpy(), np.zeros((2, 3)))
+
+
+@pytest.mark.parametrize("loss", [functional.cross_entropy, functional.nll_loss])
 @pytest.mark.parametrize("reduction", REDUCTIONS)
 def test_one_sample_needs_no_batch_axis(loss, reduction: str, rng) -> None:
     logits, target = normals(rng, (5,), np.float64), np.array(3)

@@ -77,7 +77,7 @@ class MNIST(ArrayDataset):
     DownloadError
         If it could be fetched from no mirror.
     TypeError
-        If `root` is no path or `mirrors` no sequence.
+        If `root` is no path or `mirrors` no sequence of strings.
 
     Notes
     -----
@@ -95,13 +95,15 @@ class MNIST(ArrayDataset):
         mirrors: Sequence[str] | None = None,
     ) -> None:
         folders = _search_folders(root)
+        given = [] if mirrors is None else _args.items("MNIST", "mirrors", mirrors)
+        for i, address in enumerate(given):
+            _args.text("MNIST", f"mirrors[{i}]", address)
         files = self.train_files if train else self.test_files
         found = [(file, file.find(folders)) for file in files]
         if download:
             from convolite.data.download import fetch, mirrors_from_environment
 
             target = folders[-1] if root is None else Path(root) / "mnist"
-            given = () if mirrors is None else _args.items("MNIST", "mirrors", mirrors)
             addresses = given or mirrors_from_environment() or _MIRRORS
             found = [(file, path or fetch(file, target, addresses)) for file, path in found]
         paths = _present(found, folders)

@@ -109,6 +109,9 @@ def conv2d(
     Notes
     -----
     Goodfellow, Bengio and Courville, Deep Learning (2016), equation 9.6.
+
+    NaN and infinity in `input` spread as the equation says. For those in `weight` the methods
+    differ where the window leaves the image: padding times infinity is NaN, or left out.
     """
     input_shape = shape_of("conv2d", "input", input)
     weight_shape = shape_of("conv2d", "weight", weight)

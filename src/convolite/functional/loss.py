@@ -196,7 +196,9 @@ def nll_loss(
         weights = _class_weights(op, weight, likelihood)[classes] * counted
     loss = PickedLogLikelihood.apply(likelihood, classes, weights)
     if reduction == "mean":
-        return loss.sum() / float(weights.sum())
+        total = float(weights.sum())
+        # Without any target it is 0 / 0, as in PyTorch, and its gradient 0.
+        return loss.sum() / total if total else loss.sum() + np.nan
     return _reduced(loss.reshape(()) if unbatched else loss, reduction)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convolite import _core
-from convolite._args import fused_activation, kind, not_negative, number, shape_of
+from convolite._args import fused_activation, kind, not_negative, shape_of
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor
 
@@ -138,7 +138,7 @@ def batch_norm(
         _statistics("running_mean", running_mean),
         _statistics("running_var", running_var),
         bool(training),
-        number("batch_norm", "momentum", momentum),
+        not_negative("batch_norm", "momentum", momentum),
         not_negative("batch_norm", "eps", eps),
         fused_activation("batch_norm", activation),
     )

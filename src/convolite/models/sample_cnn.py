@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from convolite import nn
-from convolite._args import count
+from convolite._args import count, flag
 
 
 def sample_cnn(
@@ -29,14 +29,15 @@ def sample_cnn(
     Raises
     ------
     TypeError, ValueError
-        For numbers that are no positive ints.
+        For numbers that are no positive ints, and a `batch_norm` that is no bool.
     """
     count("sample_cnn", "num_classes", num_classes)
     count("sample_cnn", "in_channels", in_channels)
+    normalised = flag("sample_cnn", "batch_norm", batch_norm)
     layers: dict[str, nn.Module] = {}
     for i, (channels_in, channels_out) in enumerate([(in_channels, 32), (32, 64)], start=1):
         layers[f"conv{i}"] = nn.Conv2d(channels_in, channels_out, 3)
-        if batch_norm:
+        if normalised:
             layers[f"norm{i}"] = nn.BatchNorm2d(channels_out)
         layers[f"relu{i}"] = nn.ReLU()
         layers[f"pool{i}"] = nn.MaxPool2d(2)

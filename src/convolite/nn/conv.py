@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, count, excerpt, float_dtype, padding4, positive_pair
+from convolite._args import choice, count, excerpt, flag, float_dtype, padding4, positive_pair
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter, empty_parameter
@@ -71,6 +71,7 @@ class Conv2d(Module):
         self.padding_mode = choice("Conv2d", "padding_mode", padding_mode, ("zeros",))
         choice("Conv2d", "device", "cpu" if device is None else device, ("cpu",))
         self._check()
+        biased = flag("Conv2d", "bias", bias)
         element = float_dtype("Conv2d", dtype)
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)
         if prod(shape[1:]) >= _LARGEST_FILTER:
@@ -78,7 +79,7 @@ class Conv2d(Module):
                 f"Conv2d: one filter must be below 2^25 (weight.shape = {shape}, groups = {groups})"
             )
         self.weight = empty_parameter("Conv2d", "weight", shape, element)
-        self.bias = Parameter(np.empty(self.out_channels, element)) if bias else None
+        self.bias = Parameter(np.empty(self.out_channels, element)) if biased else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

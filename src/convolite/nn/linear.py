@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, count, float_dtype
+from convolite._args import choice, count, flag, float_dtype
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter, empty_parameter
@@ -52,10 +52,11 @@ class Linear(Module):
         self.in_features = _features("in_features", in_features)
         self.out_features = _features("out_features", out_features)
         choice("Linear", "device", "cpu" if device is None else device, ("cpu",))
+        biased = flag("Linear", "bias", bias)
         element = float_dtype("Linear", dtype)
         shape = (self.out_features, self.in_features)
         self.weight = empty_parameter("Linear", "weight", shape, element)
-        self.bias = Parameter(np.empty(self.out_features, element)) if bias else None
+        self.bias = Parameter(np.empty(self.out_features, element)) if biased else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:

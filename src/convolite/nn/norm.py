@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, count, float_dtype, not_negative, number, shape_of
+from convolite._args import choice, count, flag, float_dtype, not_negative, shape_of
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter
@@ -35,13 +35,12 @@ class _BatchNorm(Module):
         self.num_features = count(name, "num_features", num_features)
         choice(name, "device", "cpu" if device is None else device, ("cpu",))
         self.eps = not_negative(name, "eps", eps)
-        self.momentum = None if momentum is None else number(name, "momentum", momentum)
-        self.affine = affine
-        self.track_running_stats = track_running_stats
+        self.momentum = None if momentum is None else not_negative(name, "momentum", momentum)
+        self.affine = affine = flag(name, "affine", affine)
+        self.track_running_stats = tracked = flag(name, "track_running_stats", track_running_stats)
         element = float_dtype(name, dtype)
         self.weight = Parameter(np.ones(num_features, element)) if affine else None
         self.bias = Parameter(np.zeros(num_features, element)) if affine else None
-        tracked = track_running_stats
         self.running_mean: Tensor | None
         self.running_var: Tensor | None
         self.num_batches_tracked: Tensor | None

@@ -64,6 +64,14 @@ Conv2dShape Conv2dShape::infer(const Nchw& input, const Nchw& weight, HW stride,
          dilation, " spans ", span.h, "x", span.w, " but the padded input is ", padded.h, "x",
          padded.w, " (input.shape = ", input, ", padding = ", padding, ")");
   }
+  const Index longest = std::max({padded.h, padded.w, std::min(stride.h, input.h) * input.w,
+                                  checked_product("conv2d", weight.c, kernel.h, kernel.w)});
+  if (longest >= kLargestRow) {
+    fail(
+        "conv2d: a padded side, stride times width, and one filter must be below 2^25 "
+        "(input.shape = ",
+        input, ", filters.shape = ", weight, ", padding = ", padding, ")");
+  }
   Conv2dShape shape;
   shape.input = input;
   shape.out_channels = weight.n;
@@ -83,14 +91,6 @@ Conv2dShape Conv2dShape::infer(const Nchw& input, const Nchw& weight, HW stride,
   if (largest >= kLargestImage) {
     fail(
         "conv2d: one padded image and the filters must have fewer than 2^31 elements "
-        "(input.shape = ",
-        input, ", filters.shape = ", weight, ", padding = ", padding, ")");
-  }
-  const Index longest = std::max(
-      {padded.h, padded.w, std::min(stride.h, input.h) * input.w, weight.c * kernel.h * kernel.w});
-  if (longest >= kLargestRow) {
-    fail(
-        "conv2d: a padded side, stride times width, and one filter must be below 2^25 "
         "(input.shape = ",
         input, ", filters.shape = ", weight, ", padding = ", padding, ")");
   }
