@@ -2,7 +2,7 @@
 
 Three passes: forward, and the gradients of the input and of the filters. PyTorch runs with NCHW and
 with channels_last tensors, already converted; both sides allocate their results in each call. A
-figure is the lower quartile of its calls. Sums of the results are compared first.
+figure is the lower quartile of its calls. Sums of the results are compared.
 
 "of matmul" is the speed of convolite's call in relation to that of large products of its own
 `matmul`, right after it in the same turn. That is less than the processor's peak, which needs

@@ -4,8 +4,8 @@
     python benchmarks/kernels.py --peer-python PATH --json benchmarks/results/kernels.json
     python benchmarks/report.py                     # needs matplotlib
 
-Nothing is measured here, and nothing is left out: every network and every shape is in a table, and
-what is slower than PyTorch stands before the rest. The chart is drawn in `chart`.
+Nothing is measured here, and nothing is left out: every network and every shape of the two files is
+in a table, and what is slower than PyTorch stands before the rest. The chart is drawn in `chart`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ INTRODUCTION = """\
 
 Written by `python benchmarks/report.py` from `benchmarks/results/train_step.json` and
 `benchmarks/results/kernels.json`; [contributing](../CONTRIBUTING.md#measure) has the commands that
-measure. convolite and PyTorch took turns in one run, and their results were compared first.
+measure. convolite and PyTorch took turns in one run, and their results were compared.
 PyTorch's threads are bound to cores, which is its best; convolite runs as a user starts it. A
 **ratio** is convolite's speed in relation to PyTorch's best: above 1 convolite is faster, below 1
 it is slower. Ratios below 1 are bold.
@@ -253,7 +253,10 @@ def ratio(value: float) -> str:
 
 def digits(value: float) -> str:
     """A ratio with as many digits as tell it from 1."""
-    return f"{value:.3f}" if 0.995 <= value < 1 else f"{value:.2f}"
+    places = 2
+    while value < 1 and round(value, places) >= 1:
+        places += 1
+    return f"{value:.{places}f}"
 
 
 def table(head: list[str], body: list[list[str]]) -> str:

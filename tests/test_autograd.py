@@ -177,6 +177,49 @@ def test_only_arrays_promised_as_new_are_summed_in_place(what, monkeypatch):
     np.testing.assert_array_equal(middle.numpy(), 3.0 * np.arange(6.0).reshape(2, 3))
 
 
+@pytest.mark.parametrize("what", HANDED)
+def test_only_arrays_promised_as_new_become_a_leafs_gradient(what, monkeypatch):
+    monkeypatch.setattr(Handing, "handed", staticmethod(HANDED[what]))
+    input, given = leaf(*np.arange(6.0)).numpy().reshape(2, 3), np.ones((2, 3))
+    input = convolite.tensor(input, requires_grad=True)
+    output = Handing.apply(input)
+    for _ in range(2):
+        output.backward(given, retain_graph=True)
+    once = HANDED[what](SimpleNamespace(saved=SimpleNamespace(input=input.numpy())), given)
+    np.testing.assert_array_equal(input.grad.numpy(), 2 * once)
+    np.testing.assert_array_equal(given, np.ones((2, 3)))
+    np.testing.assert_array_equal(FIXED, np.full((2, 3), 5.0))
+    np.testing.assert_array_equal(input.numpy(), np.arange(6.0).reshape(2, 3))
+
+
+def test_a_new_array_becomes_a_leafs_gradient_without_a_copy(monkeypatch):
+    made = np.full(2, 5.0)
+    monkeypatch.setattr(New, "handed", staticmethod(lambda ctx, grad: made))
+    input = leaf(1.0, 2.0)
+    New.apply(input).backward(np.ones(2))
+    assert np.shares_memory(input.grad.numpy(), made)
+
+
+def test_a_new_array_with_a_view_beside_it_is_left_alone():
+    class AndView(Function):
+        gives_new_arrays = True
+
+        @staticmethod
+        def forward(ctx, left, right):
+            return left + right.reshape(left.shape)
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            new = 2.0 * grad_output
+            return new, new.reshape(2, 1)
+
+    left, right = leaf(1.0, 2.0), convolite.tensor(np.ones((2, 1)), requires_grad=True)
+    first, second = Scale.apply(left, 1.0), Scale.apply(right, 1.0)
+    Both.apply(AndView.apply(first, second), Scale.apply(first, 10.0)).backward(np.ones(2))
+    np.testing.assert_array_equal(left.grad.numpy(), [12.0, 12.0])
+    np.testing.assert_array_equal(right.grad.numpy(), [[2.0], [2.0]])
+
+
 @pytest.mark.parametrize("what", ["the gradient", "a view"])
 def test_a_new_array_is_not_the_gradient_itself_nor_a_view(what, monkeypatch):
     monkeypatch.setattr(Handing, "handed", staticmethod(HANDED[what]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,10 @@ from convolite.optim import lr_scheduler
 
 pytestmark = pytest.mark.smoke
 
-BAD = [None, "a", 5, 1.5, -1, [], True, {}, ("a",), [None], [[1], [1, 2]], float("nan"), 2**70]
+BAD = [
+    *(None, "a", 5, 1.5, -1, [], True, {}, ("a",), [None], [[1], [1, 2]], float("nan"), 2**70),
+    *(SimpleNamespace(shape=5), np.array(1.5), np.ones(3), np.zeros((0, 2, 0))),
+]
 INSIDES = re.compile(
     "NoneType|has no attribute|not iterable|ambiguous|could not convert|Cannot interpret|"
     "not supported between|unsupported operand|inhomogeneous|incompatible function|os.PathLike"
@@ -155,7 +159,12 @@ CASES: list[tuple[Callable[..., Any], dict[str, Any]]] = [
 ]
 # Names that a text uses for an argument of another name: the core's, or what a value holds.
 ALSO = {"dim": "axis", "modules": "module 0", "last_epoch": "step", "dataset": "sample|lengths"}
-ALSO |= {"input": "pad must hold", "state_dict": "the state", "strict": "the state"}
+ALSO |= {
+    "tensors": "axes",
+    "input": "pad must hold",
+    "state_dict": "the state",
+    "strict": "the state",
+}
 
 
 def step(made: Any) -> None:

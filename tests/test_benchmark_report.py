@@ -114,6 +114,13 @@ def test_what_is_slower_is_named_first_the_slowest_before_the_others(page):
     assert page.index("## Where convolite is slower") < page.index("## Training steps")
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.9, "0.90"), (0.996, "0.996"), (0.99996, "0.99996"), (1.0, "1.00")]
+)
+def test_no_loss_is_rounded_away(value, text):
+    assert report.digits(value) == text
+
+
 def test_nothing_slower_is_said_too():
     assert report.losses([(1.5, "a"), (1.0, "b")], "training steps") == (
         "In none of the 2 training steps."

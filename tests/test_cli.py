@@ -464,7 +464,7 @@ def test_version_and_help(capsys):
     output = capsys.readouterr().out
     assert output.startswith(f"convolite {convolite.__version__}\n")
     assert "--target-accuracy" in output
-    assert "3 if the last epoch ended below the target accuracy" in " ".join(output.split())
+    assert "2 for bad usage or input; 130 after Ctrl-C" in " ".join(output.split())
 
 
 @pytest.mark.parametrize(

@@ -300,6 +300,36 @@ def test_without_fusion_every_layer_runs_by_itself():
         convolite.set_fusion(True)
 
 
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("name", ["resnet20", "mobilenet_v2"])
+def test_shortcuts_are_added_in_the_batch_norm_only_with_fusion(name, fused, monkeypatch):
+    residuals = []
+
+    def batch_norm(*arguments, original=F.batch_norm):
+        residuals.append(arguments[-1])
+        return original(*arguments)
+
+    monkeypatch.setattr(F, "batch_norm", batch_norm)
+    trained_once(name, fused)
+    merged = [residual for residual in residuals if residual is not None]
+    assert len(merged) == ({"resnet20": 9, "mobilenet_v2": 10}[name] if fused else 0)
+
+
+def test_a_forward_of_a_layers_own_is_not_merged_away():
+    images = np.random.default_rng(5).standard_normal((2, 3, 8, 8), dtype=np.float32)
+    layers = [nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2)]
+    block = InvertedResidual(3, 3, 1, 2)
+    for replaced in (layers[1], layers[2], block.conv):
+        replaced.forward = lambda input: input * -2.0
+        one_by_one = images
+        for layer in layers:
+            one_by_one = layer(one_by_one)
+        assert_same_bits(nn.Sequential(*layers)(images).numpy(), one_by_one.numpy())
+        if replaced is block.conv:
+            assert_same_bits(block(convolite.tensor(images)).numpy(), images + images * -2.0)
+        del replaced.forward
+
+
 @pytest.mark.parametrize("value", [0, None, "yes"])
 def test_only_a_bool_turns_fusion_on_or_off(value):
     assert_error(

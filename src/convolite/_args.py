@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from convolite._rules import NUMBERS
+from convolite.autograd import Differentiable
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +89,8 @@ def padding4(
         return value, value, value, value
     if isinstance(value, str):
         return _named_padding(op, value, input_hw, kernel, stride, dilation)
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, (tuple, list)) and len(value) == 2:
         if all(isinstance(side, (tuple, list)) for side in value):
             return _four_sides(op, value)
@@ -98,6 +101,15 @@ def padding4(
         return _bounded(op, "padding", (int(value), int(value), int(value), int(value)))
     error = ValueError if isinstance(value, (tuple, list)) and len(value) != 2 else TypeError
     raise error(f"{op}: padding must be {_PADDING_SPELLINGS}, got {excerpt(value)}")
+
+
+def plain(value: Any) -> Any:
+    """Return sizes, checked before, as ints and tuples of Python: nobody else can change those."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (tuple, list)):
+        return tuple(plain(item) for item in value)
+    return value if value is None or isinstance(value, str) else exact_integer(value)
 
 
 def choice(op: str, argument: str, value: Any, allowed: Sequence[str]) -> str:
@@ -127,10 +139,10 @@ def fused_activation(op: str, value: Any) -> str:
 
 def shape_of(op: str, argument: str, value: Any) -> tuple[int, ...]:
     """Return the shape of a Tensor or array; anything else raises ``TypeError``."""
-    if not hasattr(value, "shape") or isinstance(value, np.generic):
+    array = value._data if isinstance(value, Differentiable) else value
+    if not isinstance(array, np.ndarray):
         raise TypeError(f"{op}: {argument} must be a Tensor or an array, got {kind(value)}")
-    shape: tuple[int, ...] = value.shape
-    return shape
+    return array.shape
 
 
 def number(op: str, argument: str, value: Any) -> float:

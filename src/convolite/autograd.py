@@ -70,8 +70,7 @@ class Function:
     ``forward(ctx, *arguments)`` gets arrays in place of Tensors and every other argument as it
     was given; it returns one array. ``backward(ctx, grad_output)`` returns a tuple with one
     gradient array or None for each argument of forward, and computes only those that
-    ``ctx.needs_input_grad`` asks for: new arrays, or `grad_output` itself or a view of it. Neither
-    may change its arguments.
+    ``ctx.needs_input_grad`` asks for. Neither may change its arguments.
 
     Examples
     --------
@@ -86,8 +85,8 @@ class Function:
     >>> output = Double.apply(input_tensor)
     """
 
-    # Promises that no array from backward, but for `grad_output` and views, is in other hands: sums
-    # of gradients may then be written into it.
+    # Promises that no array from backward, but for `grad_output` and views of it or of each other,
+    # is in other hands: such an array may become a leaf's gradient, and take sums, without a copy.
     gives_new_arrays: ClassVar[bool] = False
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., tuple[Any, ...]]]
@@ -127,7 +126,7 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
     depth is limited by memory only.
     """
     if root._creator is None:
-        _accumulate(root, gradient, shared=True)
+        _accumulate(root, gradient, is_new=False)
         return
     pending = {root._creator: (gradient, False)}  # and whether it is in no other hands
     frontier = [(-root._creator.order, root._creator)]
@@ -140,11 +139,10 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
         for edge, grad in zip(node.edges, grads, strict=True):
             if edge is None or grad is None:
                 continue
-            if not isinstance(edge, Context):
-                _accumulate(edge, grad, shared=_is_shared(grad, grad_output, grads))
-                continue
             new = node.function.gives_new_arrays and not _is_shared(grad, grad_output, grads)
-            if edge in pending:
+            if not isinstance(edge, Context):
+                _accumulate(edge, grad, new)
+            elif edge in pending:
                 pending[edge] = _sum(*pending[edge], grad, new), True
             else:
                 pending[edge] = grad, new
@@ -158,7 +156,8 @@ def _is_shared(grad: Array, grad_output: Array, grads: tuple[Any, ...]) -> bool:
     return (
         grad is grad_output
         or isinstance(grad.base, np.ndarray)
-        or [other is grad for other in grads].count(True) > 1
+        or [other is grad or getattr(other, "base", None) is grad for other in grads].count(True)
+        > 1
     )
 
 
@@ -173,10 +172,10 @@ def _sum(total: Array, total_is_new: bool, addend: Array, addend_is_new: bool) -
     return _core.binary("add", total, addend)
 
 
-def _accumulate(leaf: Differentiable, grad: Array, shared: bool) -> None:
+def _accumulate(leaf: Differentiable, grad: Array, is_new: bool) -> None:
     existing = leaf._grad
     if existing is None:
-        leaf._grad = Function.tensor_type(grad.copy() if shared else grad)
+        leaf._grad = Function.tensor_type(grad if is_new else grad.copy())
     elif existing._data.flags.writeable:
         np.add(existing._data, grad, out=existing._data)
     else:

@@ -44,8 +44,8 @@ class Tensor(Arithmetic):
         self._grad: Tensor | None = None
         self._creator: Context | None = None
         self._requires_grad = False
-        if requires_grad:
-            self.requires_grad = True
+        if requires_grad is not False:
+            self.requires_grad = requires_grad
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -84,6 +84,7 @@ class Tensor(Arithmetic):
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        value = _args.flag("tensor", "requires_grad", value)
         if value and self._data.dtype.kind != "f":
             raise TypeError(
                 f"requires_grad: only float tensors can require a gradient, got {self.dtype}"
@@ -93,7 +94,7 @@ class Tensor(Arithmetic):
                 "requires_grad: only a leaf can stop requiring a gradient; "
                 "use detach() on the result of an operation"
             )
-        self._requires_grad = bool(value)
+        self._requires_grad = value
 
     @property
     def grad(self) -> Tensor | None:
@@ -175,6 +176,7 @@ class Tensor(Arithmetic):
         ValueError
             If `grad` has another shape.
         """
+        keeping = _args.flag("backward", "retain_graph", retain_graph)
         if not self._requires_grad:
             raise RuntimeError(
                 "backward: the tensor does not depend on anything with requires_grad=True"
@@ -193,35 +195,35 @@ class Tensor(Arithmetic):
                 raise ValueError(
                     f"backward: grad must have shape {self.shape}, got {gradient.shape}"
                 )
-        run_backward(self, gradient, retain_graph)
+        run_backward(self, gradient, keeping)
 
     def sum(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """Return the sum over an axis, a tuple of axes, or all; `dim`, `keepdim` mean the same."""
         axes = self._axes("sum", axis, dim)
-        return reductions.Sum.apply(self, axes, bool(keepdims or keepdim))
+        return reductions.Sum.apply(self, axes, _keeps("sum", keepdims, keepdim))
 
     def mean(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """Return the mean over an axis, a tuple of axes, or all; `dim`, `keepdim` mean the same."""
         axes = self._axes("mean", axis, dim)
-        return reductions.Mean.apply(self, axes, bool(keepdims or keepdim))
+        return reductions.Mean.apply(self, axes, _keeps("mean", keepdims, keepdim))
 
     def max(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """Return the largest values; equal ones share the gradient evenly."""
         axes = self._axes("max", axis, dim)
-        return reductions.Extremum.apply(self, "max", axes, bool(keepdims or keepdim))
+        return reductions.Extremum.apply(self, "max", axes, _keeps("max", keepdims, keepdim))
 
     def min(
         self, axis: Any = None, keepdims: bool = False, *, dim: Any = None, keepdim: bool = False
     ) -> Tensor:
         """Return the smallest values; equal ones share the gradient evenly."""
         axes = self._axes("min", axis, dim)
-        return reductions.Extremum.apply(self, "min", axes, bool(keepdims or keepdim))
+        return reductions.Extremum.apply(self, "min", axes, _keeps("min", keepdims, keepdim))
 
     def argmax(self, axis: int | None = None) -> Any:
         """Return the positions of the largest values, as integers (an ndarray, no gradient)."""
@@ -400,6 +402,11 @@ def from_dlpack(source: Any) -> Tensor:
     if not hasattr(source, "__dlpack__"):
         raise TypeError(f"from_dlpack: source has no __dlpack__, got {_args.kind(source)}")
     return Tensor(np.from_dlpack(source))
+
+
+def _keeps(op: str, keepdims: bool, keepdim: bool) -> bool:
+    """The two spellings of one flag."""
+    return _args.flag(op, "keepdims", keepdims) or _args.flag(op, "keepdim", keepdim)
 
 
 def as_tensor(value: Any, op: str = "tensor", argument: str = "data") -> Tensor:

@@ -9,6 +9,7 @@ import convolite
 from convolite import Tensor, _core
 from convolite import functional as F
 from support.compare import assert_exact
+from support.errors import assert_error
 from support.gradcheck import assert_gradients
 
 pytestmark = pytest.mark.smoke
@@ -120,3 +121,38 @@ def test_empty_batches_have_gradients_of_zero(batch):
     weight = convolite.tensor(np.ones((3, 4)), requires_grad=True)
     F.linear(np.zeros((batch, 5, 4)), weight).sum().backward()
     assert_exact(weight.grad.numpy(), np.zeros(weight.shape))
+
+
+def test_paddings_of_numpy_are_those_of_python(rng):
+    image, weight = rng.standard_normal((1, 2, 5, 5)), rng.standard_normal((3, 2, 3, 3))
+    for given, plain in [([1, 2], (1, 2)), (1, 1), ([[1, 0], [2, 1]], ((1, 0), (2, 1)))]:
+        padding = np.array(given)
+        layer = convolite.nn.Conv2d(2, 3, 3, padding=padding, dtype=np.float64)
+        layer.weight.numpy()[...] = weight
+        layer.bias.numpy()[...] = 0.0
+        expected = F.conv2d(image, weight, padding=plain).numpy()
+        assert_exact(F.conv2d(image, weight, padding=padding).numpy(), expected)
+        padding[...] = 5  # is the caller's, not the layer's
+        assert layer.padding == plain
+        assert_exact(layer(image).numpy(), expected)
+        assert f"padding={plain}" in repr(layer)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (3, 3), (1, 1, 3, 3, 3)])
+@pytest.mark.parametrize("padding", [0, "same", "valid"])
+def test_what_is_no_image_is_refused_with_any_padding(shape, padding):
+    text = "conv2d: input must have 4 axes (n, c, h, w), got input.shape = " + str(shape)
+    assert_error(
+        lambda: F.conv2d(np.ones(shape), np.ones((1, 1, 1, 1)), padding=padding), ValueError, text
+    )
+
+
+def test_a_loss_without_weight_is_not_one_without_targets():
+    scores = convolite.tensor(np.ones((2, 3)), requires_grad=True)
+    F.nll_loss(scores, np.array([0, 0]), np.array([0.0, 1.0, 1.0])).backward()
+    assert np.isnan(scores.grad.numpy()[:, 0]).all()  # 0 / 0 in each, as in cross_entropy
+    scores.grad = None
+    loss = F.nll_loss(scores, np.array([-100, -100]), np.array([0.0, 1.0, 1.0]))
+    loss.backward()
+    assert np.isnan(loss.item())
+    assert_exact(scores.grad.numpy(), np.zeros((2, 3)))

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from convolite._load import core
 
 BAD_INPUT = 2
-TARGET_MISSED = 3  # not 1, which Python itself ends with after an error
 INTERRUPTED = 130
 
 
@@ -23,8 +22,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        Exit status: 0, 2 for bad usage or input, 3 for a training that ended below its target
-        accuracy, 130 after Ctrl-C. Other than 0 it comes after one line on standard error.
+        Exit status: 0, 2 for bad usage or input, 130 after Ctrl-C. Other than 0 it comes after
+        one line on standard error.
     """
     name = "convolite"
     try:
@@ -33,15 +32,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         parsed = build_parser().parse_args(arguments)
         name = f"convolite {parsed.name}"
-        missed: str | None = parsed.command(parsed)
+        parsed.command(parsed)
     except (ValueError, OSError, ImportError) as error:
         return _report(f"{name}: {_one_line(error)}")
     except KeyboardInterrupt as interrupt:
         _report(f"{name}: {_one_line(interrupt) or 'interrupted'}")
         return INTERRUPTED
-    if missed is not None:
-        _report(f"{name}: {missed}")
-        return TARGET_MISSED
     return 0
 
 

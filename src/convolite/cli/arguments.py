@@ -11,10 +11,7 @@ from convolite import models
 from convolite.cli.recipe import DATA_SETS, OPTIMIZERS
 
 _MOST_THREADS = 4096  # the core's limit
-_TRAIN_STATUS = (
-    "Exit status: 0; 2 for bad usage or input; 3 if the last epoch ended below the target "
-    "accuracy; 130 after Ctrl-C."
-)
+_TRAIN_STATUS = "Exit status: 0; 2 for bad usage or input; 130 after Ctrl-C, which saves first."
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -27,10 +24,7 @@ class _OneLineParser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """Make the parser; the namespace it returns has `name` and `command`, a function.
-
-    What the function returns is None, or the line that says which target was missed.
-    """
+    """Make the parser; the namespace it returns has `name` and `command`, a function."""
     from convolite import __version__
 
     parser = _OneLineParser(

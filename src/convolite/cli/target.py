@@ -17,28 +17,21 @@ def stopping_at_target(settings: Settings) -> EarlyStopping | None:
     )
 
 
-def reached_target(stopping: EarlyStopping, history: History) -> str:
-    """Return the line about a training that reached its target."""
-    seconds = sum(history["seconds"])
-    return (
-        f"target accuracy {stopping.stopping_threshold} reached after "
-        f"{_epochs(len(history.epochs))}, {seconds:.1f} s of training"
-    )
-
-
-def missed_target(stopping: EarlyStopping, history: History) -> str | None:
-    """Return the line about a training that ended below its target, or None."""
-    target = f"target accuracy {stopping.stopping_threshold} not reached"
+def target_outcome(stopping: EarlyStopping, history: History) -> str:
+    """Return the line that says when a training reached its target, or how near it came."""
     accuracies = history.get(_MONITOR, [])
+    target = f"target accuracy {stopping.stopping_threshold}"
     if not accuracies:
-        return f"{target}: no epoch was trained"
-    if stopping.reached(accuracies[-1]):
-        return None
-    best = max(accuracies)
-    return (
-        f"{target}: {accuracies[-1]:.4f} after {_epochs(len(accuracies))}, "
-        f"at best {best:.4f} after epoch {accuracies.index(best) + 1}"
-    )
+        return f"{target} not reached: no epoch was trained"
+    if not stopping.reached(accuracies[-1]):
+        best = max(accuracies)
+        return (
+            f"{target} not reached: {accuracies[-1]:.4f} after {_epochs(len(accuracies))}, "
+            f"at best {best:.4f} after epoch {accuracies.index(best) + 1}"
+        )
+    first = next(i for i, value in enumerate(accuracies, 1) if stopping.reached(value))
+    seconds = sum(history["seconds"][:first])
+    return f"{target} reached after {_epochs(first)}, {seconds:.1f} s of training"
 
 
 def _epochs(count: int) -> str:

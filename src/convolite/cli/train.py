@@ -18,7 +18,7 @@ from convolite.cli.recipe import (
     make_schedule,
 )
 from convolite.cli.run_folder import Configuration, RunFolder
-from convolite.cli.target import missed_target, reached_target, stopping_at_target
+from convolite.cli.target import stopping_at_target, target_outcome
 from convolite.data import channel_statistics
 from convolite.train import Callback, Checkpoint, CSVLogger, EarlyStopping, History, Trainer
 from convolite.train.checkpoint import has_checkpoint
@@ -29,14 +29,8 @@ _SETTINGS = (
 )
 
 
-def train(arguments: argparse.Namespace) -> str | None:
-    """Train, or go on training, and print the test accuracy.
-
-    Returns
-    -------
-    str, optional
-        A line that says by how much the target accuracy was missed, if it was.
-    """
+def train(arguments: argparse.Namespace) -> None:
+    """Train, or go on training, and print the test accuracy."""
     if arguments.threads is not None:
         convolite.set_num_threads(arguments.threads)
     given = {name: getattr(arguments, name) for name in _SETTINGS}
@@ -60,12 +54,10 @@ def train(arguments: argparse.Namespace) -> str | None:
     stopping = stopping_at_target(settings)
     results, history = _fit(run, configuration, training, test, stopping, arguments.save_every)
     run.write_results(results)
-    missed = None if stopping is None else missed_target(stopping, history)
-    if stopping is not None and missed is None:
-        print(reached_target(stopping, history))
+    if stopping is not None:
+        print(target_outcome(stopping, history))
     print(f"test loss {results['loss']:.4f}")
     print(f"test accuracy {results['accuracy']:.4f}")
-    return missed
 
 
 def _load(settings: Settings, arguments: argparse.Namespace) -> tuple[Any, Any]:
@@ -91,10 +83,7 @@ def _open_run(
         if value != former and not allowed:
             option = name.replace("_", "-")
             raise ValueError(f"--{option} {value} differs from the run's {former}; leave it out")
-    if replace(settings, **changes) != settings:
-        configuration = replace(configuration, settings=replace(settings, **changes))
-        run.write_configuration(configuration)
-    return run, configuration
+    return run, replace(configuration, settings=replace(settings, **changes))
 
 
 def _fit(
@@ -126,6 +115,7 @@ def _fit(
         trainer.stop_training = False
     else:
         trainer = Trainer(*parts)
+    run.write_configuration(configuration)  # a resumed run's changes count once it can go on
     try:
         trainer.fit(loader, test_loader, epochs=settings.epochs)
     except KeyboardInterrupt:

@@ -67,8 +67,8 @@ class DataLoader:
         self.dataset = as_dataset("DataLoader", dataset)
         self.batch_size = _args.at_least("DataLoader", "batch_size", batch_size, 1)
         self.num_workers = _args.at_least("DataLoader", "num_workers", num_workers, 0)
-        self.shuffle = bool(shuffle)
-        self.drop_last = bool(drop_last)
+        self.shuffle = _args.flag("DataLoader", "shuffle", shuffle)
+        self.drop_last = _args.flag("DataLoader", "drop_last", drop_last)
         if transform is not None and not callable(transform):
             raise TypeError(
                 f"DataLoader: transform must be callable, got {_args.excerpt(transform)}"

@@ -120,6 +120,10 @@ def conv2d(
             "conv2d: weight must have 4 axes (out_channels, channels / groups, kernel_h, "
             f"kernel_w), got weight.shape = {weight_shape}"
         )
+    if len(input_shape) not in (3, 4):
+        raise ValueError(
+            f"conv2d: input must have 4 axes (n, c, h, w), got input.shape = {tuple(input_shape)}"
+        )
     steps = pair("conv2d", "stride", stride)
     spacing = pair("conv2d", "dilation", dilation)
     borders = padding4("conv2d", padding, input_shape[-2:], weight_shape[2:], steps, spacing)

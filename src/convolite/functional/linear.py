@@ -14,6 +14,8 @@ from convolite.tensor import Tensor
 class Linear(Function):
     """input @ weight.T + bias, and an activation in the same pass."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(
         ctx: Context, input: Array, weight: Array, bias: Array | None, activation: str

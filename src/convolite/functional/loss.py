@@ -67,7 +67,8 @@ class PickedLogLikelihood(Function):
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
         grad_input = np.zeros(ctx.shape, grad_output.dtype)
-        grad_picked = -grad_output * ctx.saved.weights
+        with np.errstate(invalid="ignore"):  # a mean over no weight: infinity times 0 is NaN
+            grad_picked = -grad_output * ctx.saved.weights
         np.put_along_axis(grad_input, ctx.saved.target[:, None], grad_picked[:, None], axis=1)
         return grad_input, None, None
 
@@ -198,7 +199,7 @@ def nll_loss(
     if reduction == "mean":
         total = float(weights.sum())
         # Without any target it is 0 / 0, as in PyTorch, and its gradient 0.
-        return loss.sum() / total if total else loss.sum() + np.nan
+        return loss.sum() / total if counted.any() else loss.sum() + np.nan
     return _reduced(loss.reshape(()) if unbatched else loss, reduction)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from convolite import _core
-from convolite._args import fused_activation, kind, not_negative, shape_of
+from convolite._args import flag, fused_activation, kind, not_negative, shape_of
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor
 
@@ -118,8 +118,8 @@ def batch_norm(
     Raises
     ------
     TypeError, ValueError
-        For dtypes and shapes that do not fit together, and for training with one value a
-        channel.
+        For dtypes and shapes that do not fit together, for training with one value a channel,
+        and for a momentum or eps that is negative or not finite.
 
     Notes
     -----
@@ -137,7 +137,7 @@ def batch_norm(
         residual,
         _statistics("running_mean", running_mean),
         _statistics("running_var", running_var),
-        bool(training),
+        flag("batch_norm", "training", training),
         not_negative("batch_norm", "momentum", momentum),
         not_negative("batch_norm", "eps", eps),
         fused_activation("batch_norm", activation),

@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from convolite import _core
-from convolite._args import Pair, Quadruple, pair, room, shape_of, size
+from convolite._args import Pair, Quadruple, flag, pair, room, shape_of, size
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor
 
@@ -164,8 +164,9 @@ def max_pool2d(
     shape = _image_shape("max_pool2d", input)
     kernel, steps, borders = _window("max_pool2d", kernel_size, stride, padding)
     spacing = pair("max_pool2d", "dilation", dilation)
-    found: list[Array] | None = [] if return_indices else None
-    output = MaxPool2d.apply(input, kernel, steps, borders, spacing, bool(ceil_mode), found)
+    found: list[Array] | None = [] if flag("max_pool2d", "return_indices", return_indices) else None
+    ceiling = flag("max_pool2d", "ceil_mode", ceil_mode)
+    output = MaxPool2d.apply(input, kernel, steps, borders, spacing, ceiling, found)
     if not found:
         return output
     rows, columns = np.divmod(found[0].astype(np.int64), kernel[1])
@@ -223,7 +224,13 @@ def avg_pool2d(
         if divisor == 0:
             raise ValueError("avg_pool2d: divisor_override must not be zero")
     return AvgPool2d.apply(
-        input, kernel, steps, borders, bool(ceil_mode), bool(count_include_pad), divisor
+        input,
+        kernel,
+        steps,
+        borders,
+        flag("avg_pool2d", "ceil_mode", ceil_mode),
+        flag("avg_pool2d", "count_include_pad", count_include_pad),
+        divisor,
     )
 
 

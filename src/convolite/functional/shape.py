@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from convolite import random
-from convolite._args import choice, excerpt, integer, items, number, room, size
+from convolite._args import choice, excerpt, flag, integer, items, number, room, size
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor, as_tensor
 
@@ -211,6 +211,6 @@ def _dropout(
         raise ValueError(f"{op}: p must be within [0, 1], got {p}")
     if input.dtype.kind != "f":
         raise TypeError(f"{op}: input must hold floats, got {input.dtype}")
-    if not training or probability == 0.0:
+    if not flag(op, "training", training) or probability == 0.0:
         return input
     return Dropout.apply(input, probability, mask_shape)

@@ -8,7 +8,7 @@ from convolite import functional, nn
 from convolite._args import count
 from convolite.models.initial import kaiming_convolutions_
 from convolite.nn import init
-from convolite.nn.container import add_shortcut, run
+from convolite.nn.container import add_shortcut, is_plain, run
 from convolite.tensor import Tensor
 
 # Expansion, channels, blocks and stride of each stage: table 2 of the paper.
@@ -67,7 +67,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, input: Any) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride))."""
-        plain = type(self.conv) is nn.Sequential and not self.conv._forward_hooks
+        plain = is_plain(self.conv, [nn.Sequential])
         if not (self.use_res_connect and plain and len(self.conv)):
             output: Tensor = self.conv(input)
             return input + output if self.use_res_connect else output

@@ -134,9 +134,10 @@ def steps(modules: Iterable[Module]) -> list[tuple[Any, Module | None]]:
     found: list[tuple[Any, Module | None]] = []
     fusing = get_fusion()
     for module in modules:
-        if fusing and not module._forward_hooks and found:
+        if fusing and found:
             previous, along = found[-1]
-            if type(module) in ACTIVATIONS and along is None and _is_plain(previous, _ACTIVATED):
+            activates = is_plain(module, ACTIVATIONS)
+            if activates and along is None and is_plain(previous, _ACTIVATED):
                 found[-1] = previous, module
                 continue
             if along is not None and _commutes_with_activations(module):
@@ -148,27 +149,29 @@ def steps(modules: Iterable[Module]) -> list[tuple[Any, Module | None]]:
 
 def add_shortcut(norm: Any, output: Any, shortcut: Any, activation: Module | None) -> Any:
     """``activation(norm(output) + shortcut)``, a residual block's end, merged as `run` does."""
-    plain = activation is None or _is_plain(activation, ACTIVATIONS)
-    if get_fusion() and plain and _is_plain(norm, _ACTIVATED_SUMS):
+    plain = activation is None or is_plain(activation, ACTIVATIONS)
+    if get_fusion() and plain and is_plain(norm, _ACTIVATED_SUMS):
         name = None if activation is None else ACTIVATIONS[type(activation)]
         return norm.forward_activated(output, name, shortcut)
     total = norm(output) + shortcut
     return total if activation is None else activation(total)
 
 
-def _is_plain(module: Module, types: Iterable[type[Module]]) -> bool:
+def is_plain(module: Module, types: Iterable[type[Module]]) -> bool:
+    """Whether the module is of these classes, and nothing else says what calling it does."""
     own_forward = "forward" in vars(module)  # given to this one object
     return type(module) in types and not module._forward_hooks and not own_forward
 
 
-def _commutes_with_activations(module: Module) -> bool:
+def _commutes_with_activations(module: Any) -> bool:
     """Whether ReLU may as well run behind this module, on fewer elements.
 
     The greatest of clamped numbers is the clamped greatest number, and the gradient takes the
     same way: a window's first greatest pixel, if it is inside the clamp. Windows that may leave
     the image stay out of it.
     """
-    return type(module) is MaxPool2d and not module.ceil_mode and module.padding in (0, (0, 0))
+    whole = is_plain(module, [MaxPool2d])
+    return whole and not module.ceil_mode and module.padding in (0, (0, 0))
 
 
 class ModuleList(_Ordered):

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 
 from convolite import functional
-from convolite._args import choice, count, excerpt, flag, float_dtype, padding4, positive_pair
+from convolite._args import (
+    choice,
+    count,
+    excerpt,
+    flag,
+    float_dtype,
+    padding4,
+    plain,
+    positive_pair,
+)
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter, empty_parameter
@@ -71,6 +80,7 @@ class Conv2d(Module):
         self.padding_mode = choice("Conv2d", "padding_mode", padding_mode, ("zeros",))
         choice("Conv2d", "device", "cpu" if device is None else device, ("cpu",))
         self._check()
+        self.padding = plain(padding)
         biased = flag("Conv2d", "bias", bias)
         element = float_dtype("Conv2d", dtype)
         shape = (self.out_channels, self.in_channels // self.groups, *self.kernel_size)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from convolite._args import excerpt, float_dtype, text
+from convolite._args import excerpt, flag, float_dtype, text
 from convolite.autograd import Array
 from convolite.nn.parameter import Parameter
 from convolite.nn.state import LoadResult, load_arrays
@@ -209,7 +209,8 @@ class Module:
         TypeError
             If a value is not an array of numbers.
         """
-        return load_arrays(type(self).__name__, self.state_dict(), state, strict)
+        whole = flag("load_state_dict", "strict", strict)
+        return load_arrays(type(self).__name__, self.state_dict(), state, whole)
 
     def summary(self, input_shape: tuple[int, ...]) -> Summary:
         """Return a table of the layers for an input of a shape; print it to read it.

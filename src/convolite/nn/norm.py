@@ -135,7 +135,8 @@ class BatchNorm2d(_BatchNorm):
     Raises
     ------
     TypeError, ValueError
-        For a number of channels that is not positive, a negative eps and other types.
+        For a number of channels that is not positive, a negative eps or momentum and other
+        types.
 
     Attributes
     ----------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from convolite import functional
-from convolite._args import Pair, pair, positive_pair, size
+from convolite._args import Pair, flag, pair, plain, positive_pair, size
 from convolite.nn.module import Module
 from convolite.tensor import Tensor
 
@@ -40,14 +40,13 @@ class MaxPool2d(Module):
         ceil_mode: bool = False,
     ) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.dilation = dilation
-        self.ceil_mode = ceil_mode
-        if return_indices:
+        stride = kernel_size if stride is None else stride
+        _check_window("MaxPool2d", kernel_size, stride, padding, dilation)
+        self.kernel_size, self.stride = plain(kernel_size), plain(stride)
+        self.padding, self.dilation = plain(padding), plain(dilation)
+        self.ceil_mode = flag("MaxPool2d", "ceil_mode", ceil_mode)
+        if flag("MaxPool2d", "return_indices", return_indices):
             raise ValueError("MaxPool2d: return_indices must be False, got True")
-        _check_window("MaxPool2d", kernel_size, self.stride, padding, dilation)
 
     def forward(self, input: Any) -> Tensor:
         """Pool images (N, C, H, W) or one image (C, H, W)."""
@@ -101,13 +100,13 @@ class AvgPool2d(Module):
         divisor_override: int | None = None,
     ) -> None:
         super().__init__()
-        self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        self.padding = padding
-        self.ceil_mode = ceil_mode
-        self.count_include_pad = count_include_pad
+        stride = kernel_size if stride is None else stride
+        _check_window("AvgPool2d", kernel_size, stride, padding, 1)
+        self.kernel_size, self.stride = plain(kernel_size), plain(stride)
+        self.padding = plain(padding)
+        self.ceil_mode = flag("AvgPool2d", "ceil_mode", ceil_mode)
+        self.count_include_pad = flag("AvgPool2d", "count_include_pad", count_include_pad)
         self.divisor_override = divisor_override
-        _check_window("AvgPool2d", kernel_size, self.stride, padding, 1)
         if divisor_override is not None and not size(
             "AvgPool2d", "divisor_override", divisor_override
         ):
@@ -146,7 +145,6 @@ class AdaptiveAvgPool2d(Module):
 
     def __init__(self, output_size: Any) -> None:
         super().__init__()
-        self.output_size = output_size
         sides = output_size
         if isinstance(sides, (tuple, list)):
             sides = tuple(1 if side is None else side for side in sides)
@@ -154,6 +152,7 @@ class AdaptiveAvgPool2d(Module):
             raise ValueError(
                 f"AdaptiveAvgPool2d: output_size must not be negative, got {output_size}"
             )
+        self.output_size = plain(output_size)
 
     def forward(self, input: Any) -> Tensor:
         """Pool images (N, C, H, W) or one image (C, H, W) to the output size."""

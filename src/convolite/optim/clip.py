@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from convolite import _core
-from convolite._args import excerpt, items, number
+from convolite._args import excerpt, flag, items, number
 from convolite.autograd import Array
 from convolite.tensor import Tensor
 
@@ -48,9 +48,10 @@ def clip_grad_norm_(
     power = number("clip_grad_norm_", "norm_type", norm_type)
     if not power > 0.0:
         raise ValueError(f"clip_grad_norm_: norm_type must be positive, got {norm_type}")
+    strict = flag("clip_grad_norm_", "error_if_nonfinite", error_if_nonfinite)
     gradients = _gradients("clip_grad_norm_", parameters)
     norm = _norm([_norm_of(gradient, power) for gradient in gradients], power)
-    if error_if_nonfinite and not isfinite(norm):
+    if strict and not isfinite(norm):
         raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {norm}")
     scale = limit / (norm + 1e-6)
     if not scale >= 1.0:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import cos, pi
 from typing import Any
 
-from convolite._args import at_least, choice, integer, number
+from convolite._args import at_least, choice, flag, integer, number
 from convolite.optim.optimizer import Group, Optimizer
 from convolite.optim.schedule import LRScheduler, check_optimizer
 
@@ -67,8 +67,8 @@ class OneCycleLR(LRScheduler):
         self.anneal_strategy = choice(
             "OneCycleLR", "anneal_strategy", anneal_strategy, ("cos", "linear")
         )
-        self.cycle_momentum = cycle_momentum
-        self.three_phase = three_phase
+        self.cycle_momentum = flag("OneCycleLR", "cycle_momentum", cycle_momentum)
+        self.three_phase = flag("OneCycleLR", "three_phase", three_phase)
         if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults):
             raise ValueError(
                 f"OneCycleLR: {type(optimizer).__name__} has no momentum to cycle; "
