@@ -263,6 +263,18 @@ USAGE = [
     (["train", "--data", "letters"], "convolite train: argument --data: invalid choice: 'letters'"),
     (["train", "--optimizer", "x"], "convolite train: argument --optimizer: invalid choice: 'x'"),
     (
+        ["train", "--epochs", "1000000001"],
+        "convolite train: argument --epochs: must be at most 1000000000, got 1000000001",
+    ),
+    (
+        ["train", "--batch-size", "1000000001"],
+        "convolite train: argument --batch-size: must be at most 1000000000, got 1000000001",
+    ),
+    (
+        ["train", "--out", ""],
+        "convolite train: argument --out: must name a folder, got an empty text",
+    ),
+    (
         ["train", "--epochs", "-1"],
         "convolite train: argument --epochs: must not be negative, got -1",
     ),

@@ -471,3 +471,17 @@ def test_wrong_calls_say_what_is_wrong(call, error, text):
 
 
 TWICE = convolite.tensor([1.0], requires_grad=True)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -0.1])
+@pytest.mark.parametrize("name", ["StepLR", "MultiStepLR", "ExponentialLR", "OneCycleLR"])
+def test_a_schedule_wants_rates_that_an_optimizer_takes(name, value):
+    optimizer = optim.SGD([convolite.nn.Parameter(np.ones(3))], lr=0.1, momentum=0.9)
+    make = {
+        "StepLR": lambda: lr_scheduler.StepLR(optimizer, 2, value),
+        "MultiStepLR": lambda: lr_scheduler.MultiStepLR(optimizer, [1], value),
+        "ExponentialLR": lambda: lr_scheduler.ExponentialLR(optimizer, value),
+        "OneCycleLR": lambda: lr_scheduler.OneCycleLR(optimizer, value, 9),
+    }[name]
+    with pytest.raises(ValueError, match=rf"^{name}: (gamma|max_lr) must (be finite|not be neg)"):
+        make()

@@ -303,7 +303,7 @@ class Tensor(Arithmetic):
     def __getitem__(self, index: Any) -> Tensor:
         try:
             return reductions.Index.apply(self, plain_index(index))
-        except (IndexError, ValueError) as error:
+        except (IndexError, ValueError, OverflowError) as error:
             raise IndexError(
                 f"tensor: index {_args.excerpt(index)} does not fit shape {self.shape} ({error})"
             ) from None

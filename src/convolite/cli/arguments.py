@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from convolite import models
-from convolite.cli.recipe import DATA_SETS, OPTIMIZERS
+from convolite.cli.recipe import DATA_SETS, MOST, OPTIMIZERS
 
 _MOST_THREADS = 4096  # the core's limit
 _TRAIN_STATUS = "Exit status: 0; 2 for bad usage or input; 130 after Ctrl-C, which saves first."
@@ -49,13 +49,15 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=train)
     parser.add_argument("--model", choices=models.names(), help="default: sample_cnn")
     _add_data(parser, "default: digits, which need no files")
-    parser.add_argument("--epochs", type=_count, metavar="N", help="default: by data set")
-    parser.add_argument("--batch-size", type=_positive_count, metavar="N", help="default: 64")
+    parser.add_argument("--epochs", type=_epoch_count, metavar="N", help="default: by data set")
+    parser.add_argument("--batch-size", type=_batch_size, metavar="N", help="default: 64")
     parser.add_argument("--optimizer", choices=OPTIMIZERS, help="default: sgd")
     parser.add_argument("--lr", type=_positive, metavar="X", help="highest learning rate")
     parser.add_argument("--momentum", type=_share, metavar="X", help="of sgd; default: 0.9")
     parser.add_argument("--seed", type=_count, metavar="N", help="default: 0")
-    parser.add_argument("--out", metavar="DIR", help="run folder; default: a new one in runs/")
+    parser.add_argument(
+        "--out", type=_folder, metavar="DIR", help="run folder; default: a new one in runs/"
+    )
     parser.add_argument("--resume", metavar="DIR", help="go on with the run in this folder")
     parser.add_argument(
         "--target-accuracy",
@@ -122,11 +124,28 @@ def _positive_count(text: str) -> int:
     return _integer(text, 1, "must be positive")
 
 
+def _epoch_count(text: str) -> int:
+    return _at_most(MOST, _count(text))
+
+
+def _batch_size(text: str) -> int:
+    return _at_most(MOST, _positive_count(text))
+
+
 def _thread_count(text: str) -> int:
-    number = _positive_count(text)
-    if number > _MOST_THREADS:
-        raise argparse.ArgumentTypeError(f"must be at most {_MOST_THREADS}, got {text}")
+    return _at_most(_MOST_THREADS, _positive_count(text))
+
+
+def _at_most(most: int, number: int) -> int:
+    if number > most:
+        raise argparse.ArgumentTypeError(f"must be at most {most}, got {number}")
     return number
+
+
+def _folder(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("must name a folder, got an empty text")
+    return text
 
 
 def _integer(text: str, smallest: int, rule: str) -> int:

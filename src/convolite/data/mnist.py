@@ -98,9 +98,10 @@ class MNIST(ArrayDataset):
         given = [] if mirrors is None else _args.items("MNIST", "mirrors", mirrors)
         for i, address in enumerate(given):
             _args.text("MNIST", f"mirrors[{i}]", address)
-        files = self.train_files if train else self.test_files
+        name = type(self).__name__
+        files = self.train_files if _args.flag(name, "train", train) else self.test_files
         found = [(file, file.find(folders)) for file in files]
-        if download:
+        if _args.flag(name, "download", download):
             from convolite.data.download import fetch, mirrors_from_environment
 
             target = folders[-1] if root is None else Path(root) / "mnist"

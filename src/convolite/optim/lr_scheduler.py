@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import cos, pi
 from typing import Any
 
-from convolite._args import at_least, excerpt, integer, items, number
+from convolite._args import at_least, excerpt, integer, items, not_negative, number
 from convolite.optim.one_cycle import OneCycleLR
 from convolite.optim.optimizer import Optimizer
 from convolite.optim.plateau import ReduceLROnPlateau
@@ -46,7 +46,7 @@ class StepLR(LRScheduler):
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
         self.step_size = at_least("StepLR", "step_size", step_size, 1)
-        self.gamma = number("StepLR", "gamma", gamma)
+        self.gamma = not_negative("StepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def _next(self, lr: float, base_lr: float) -> float:
@@ -75,7 +75,7 @@ class MultiStepLR(LRScheduler):
     ) -> None:
         given = items("MultiStepLR", "milestones", milestones)
         self.milestones = sorted(integer("MultiStepLR", "milestones", item) for item in given)
-        self.gamma = number("MultiStepLR", "gamma", gamma)
+        self.gamma = not_negative("MultiStepLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def _first(self, lr: float) -> float:
@@ -97,7 +97,7 @@ class ExponentialLR(LRScheduler):
     """
 
     def __init__(self, optimizer: Optimizer, gamma: float, last_epoch: int = -1) -> None:
-        self.gamma = number("ExponentialLR", "gamma", gamma)
+        self.gamma = not_negative("ExponentialLR", "gamma", gamma)
         super().__init__(optimizer, last_epoch)
 
     def _next(self, lr: float, base_lr: float) -> float:

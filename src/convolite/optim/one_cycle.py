@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import cos, pi
 from typing import Any
 
-from convolite._args import at_least, choice, flag, integer, number
+from convolite._args import at_least, choice, flag, integer, not_negative, number
 from convolite.optim.optimizer import Group, Optimizer
 from convolite.optim.schedule import LRScheduler, check_optimizer
 
@@ -161,7 +161,7 @@ def _for_each(argument: str, value: Any, groups: list[Group]) -> list[float]:
             f"OneCycleLR: {argument} must hold one number for each of {len(groups)} groups, "
             f"got {len(values)}"
         )
-    return [number("OneCycleLR", argument, item) for item in values]
+    return [not_negative("OneCycleLR", argument, item) for item in values]
 
 
 def _positive(argument: str, value: Any) -> float:
