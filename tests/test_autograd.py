@@ -180,8 +180,8 @@ def test_only_arrays_promised_as_new_are_summed_in_place(what, monkeypatch):
 @pytest.mark.parametrize("what", HANDED)
 def test_only_arrays_promised_as_new_become_a_leafs_gradient(what, monkeypatch):
     monkeypatch.setattr(Handing, "handed", staticmethod(HANDED[what]))
-    input, given = leaf(*np.arange(6.0)).numpy().reshape(2, 3), np.ones((2, 3))
-    input = convolite.tensor(input, requires_grad=True)
+    input = convolite.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    given = np.ones((2, 3))
     output = Handing.apply(input)
     for _ in range(2):
         output.backward(given, retain_graph=True)

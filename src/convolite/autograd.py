@@ -156,8 +156,7 @@ def _is_shared(grad: Array, grad_output: Array, grads: tuple[Any, ...]) -> bool:
     return (
         grad is grad_output
         or isinstance(grad.base, np.ndarray)
-        or [other is grad or getattr(other, "base", None) is grad for other in grads].count(True)
-        > 1
+        or sum(other is not None and (other is grad or other.base is grad) for other in grads) > 1
     )
 
 

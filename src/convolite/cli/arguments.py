@@ -8,7 +8,7 @@ import sys
 from typing import NoReturn
 
 from convolite import models
-from convolite.cli.recipe import DATA_SETS, MOST, OPTIMIZERS
+from convolite.cli.recipe import DATA_SETS, LARGEST_COUNT, OPTIMIZERS
 
 _MOST_THREADS = 4096  # the core's limit
 _TRAIN_STATUS = "Exit status: 0; 2 for bad usage or input; 130 after Ctrl-C, which saves first."
@@ -125,11 +125,11 @@ def _positive_count(text: str) -> int:
 
 
 def _epoch_count(text: str) -> int:
-    return _at_most(MOST, _count(text))
+    return _at_most(LARGEST_COUNT, _count(text))
 
 
 def _batch_size(text: str) -> int:
-    return _at_most(MOST, _positive_count(text))
+    return _at_most(LARGEST_COUNT, _positive_count(text))
 
 
 def _thread_count(text: str) -> int:

@@ -31,7 +31,7 @@ _MOMENTUM = 0.9
 _WEIGHT_DECAY = {"sgd": 5e-4, "adam": 0.0, "adamw": 1e-2, "rmsprop": 0.0}
 _SHIFT = 2  # pixels, at most, in each direction
 _SIDE = 28  # pixels of an image
-MOST = 10**9  # epochs, or images of a batch
+LARGEST_COUNT = 10**9  # of epochs, or of images in a batch
 CLASSES = [str(digit) for digit in range(10)]  # of every data set
 
 
@@ -123,8 +123,8 @@ def _count_from(least: int, most: float = inf) -> tuple[str, Callable[[Any], boo
 _RULES: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "model": _one_of(models.names()),
     "data": _one_of(DATA_SETS),
-    "epochs": _count_from(0, MOST),
-    "batch_size": _count_from(1, MOST),
+    "epochs": _count_from(0, LARGEST_COUNT),
+    "batch_size": _count_from(1, LARGEST_COUNT),
     "optimizer": _one_of(OPTIMIZERS),
     "lr": ("a positive number", is_positive),
     "momentum": (
