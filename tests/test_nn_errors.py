@@ -140,11 +140,14 @@ def test_none_in_an_output_size_keeps_that_side():
     assert nn.AdaptiveAvgPool2d((None, 1))(images).shape == (1, 2, 6, 1)
 
 
-def test_explain_tells_where_a_moved_activation_runs():
+def test_explain_tells_which_layers_others_apply():
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.ReLU6())
     choices = {choice.layer: choice for choice in convolite.explain(model, (1, 8, 8)).choices}
-    assert choices["1"].why == "runs behind 2, which leaves it fewer elements"
+    assert choices["1"].why == "applied by 2 while it writes its output"
     assert (choices["2"].method, choices["3"].why) == ("direct", "there is one method")
+    model = nn.Sequential(nn.BatchNorm2d(1), nn.ReLU(), nn.MaxPool2d(2))
+    kinds = [choice.method for choice in convolite.explain(model, (1, 8, 8)).choices]
+    assert kinds == ["direct", "merged", "merged"]
 
 
 def test_explain_counts_containers_without_modules():

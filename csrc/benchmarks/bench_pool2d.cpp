@@ -73,8 +73,8 @@ void run_max_forward(benchmark::State& state, const Case& row) {
                std::vector<Index>(p.offsets.begin(), p.offsets.end()) == taps;
       },
       [&] {
-        max_pool2d_forward<float, std::uint8_t>(p.shape, span(p.input), span(p.output),
-                                                span(p.offsets));
+        max_pool2d_forward<float, std::uint8_t>(p.shape, span(p.input), Activation::none,
+                                                span(p.output), span(p.offsets));
       });
   report_bytes(state, p.max_bytes());
 }
@@ -91,7 +91,7 @@ void run_max_backward(benchmark::State& state, const Case& row) {
       },
       [&] {
         max_pool2d_backward<float, std::uint8_t>(p.shape, span(p.grad_output), span(p.offsets),
-                                                 span(p.grad_input));
+                                                 Activation::none, {}, span(p.grad_input));
       });
   report_bytes(state, p.max_bytes());
 }

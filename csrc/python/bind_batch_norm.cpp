@@ -2,6 +2,7 @@
 #include <convolite/batch_norm.h>
 
 #include "arrays.h"
+#include "pool_arguments.h"
 
 namespace convolite::python {
 namespace {
@@ -125,6 +126,71 @@ py::tuple backward(const py::array& grad_output_array, const py::array& input_ar
   });
 }
 
+py::tuple pooled_forward_training(const py::array& input_array, const py::object& weight,
+                                  const py::object& bias, const py::object& running_mean,
+                                  const py::object& running_var, double momentum, double eps,
+                                  const std::string& activation_name, const Pair& kernel,
+                                  const Pair& stride, const Quadruple& padding,
+                                  const Pair& dilation, bool ceil_mode) {
+  const PoolWindow window = window_of(kernel, stride, padding, dilation, ceil_mode);
+  return dispatch(kOp, "input", input_array, [&](auto zero) -> py::tuple {
+    using T = decltype(zero);
+    const Input<T> input(kOp, "input", input_array);
+    const auto shape = PooledBatchNormShape::infer(nchw(kOp, input), window, true);
+    const Index channels = shape.norm.c;
+    const AffineInputs<T> affine(weight, bias, channels);
+    const RunningStatistics<T> running{running_span<T>("running_mean", running_mean, channels),
+                                       running_span<T>("running_var", running_var, channels),
+                                       momentum};
+    const Activation activation = parse_activation(kOp, activation_name);
+    return with_offset_type(shape.pool, [&](auto zero_offset) -> py::tuple {
+      using Offset = decltype(zero_offset);
+      const Output<T> output(kOp, array_shape(shape.pool.input, shape.pool.output));
+      const Output<Offset> offsets(kOp, array_shape(shape.pool.input, shape.pool.output));
+      const Output<T> mean(kOp, {channels}), inv_std(kOp, {channels});
+      {
+        const py::gil_scoped_release release;
+        pooled_batch_norm_forward_training(shape, input.span(), affine.spans(), running, eps,
+                                           activation, output.span(), offsets.span(), mean.span(),
+                                           inv_std.span());
+      }
+      return py::make_tuple(output.array(), offsets.array(), mean.array(), inv_std.array());
+    });
+  });
+}
+
+py::tuple pooled_forward_inference(const py::array& input_array, const py::object& weight,
+                                   const py::object& bias, const py::array& running_mean_array,
+                                   const py::array& running_var_array, double eps,
+                                   const std::string& activation_name, const Pair& kernel,
+                                   const Pair& stride, const Quadruple& padding,
+                                   const Pair& dilation, bool ceil_mode) {
+  const PoolWindow window = window_of(kernel, stride, padding, dilation, ceil_mode);
+  return dispatch(kOp, "input", input_array, [&](auto zero) -> py::tuple {
+    using T = decltype(zero);
+    const Input<T> input(kOp, "input", input_array);
+    const auto shape = PooledBatchNormShape::infer(nchw(kOp, input), window, false);
+    const AffineInputs<T> affine(weight, bias, shape.norm.c);
+    const Input<T> running_mean(kOp, "running_mean", running_mean_array);
+    const Input<T> running_var(kOp, "running_var", running_var_array);
+    check_shape(kOp, "running_mean", running_mean, {shape.norm.c});
+    check_shape(kOp, "running_var", running_var, {shape.norm.c});
+    const Activation activation = parse_activation(kOp, activation_name);
+    return with_offset_type(shape.pool, [&](auto zero_offset) -> py::tuple {
+      using Offset = decltype(zero_offset);
+      const Output<T> output(kOp, array_shape(shape.pool.input, shape.pool.output));
+      const Output<Offset> offsets(kOp, array_shape(shape.pool.input, shape.pool.output));
+      {
+        const py::gil_scoped_release release;
+        pooled_batch_norm_forward_inference(shape, input.span(), affine.spans(),
+                                            running_mean.span(), running_var.span(), eps,
+                                            activation, output.span(), offsets.span());
+      }
+      return py::make_tuple(output.array(), offsets.array());
+    });
+  });
+}
+
 }  // namespace
 
 void bind_batch_norm(py::module_& module) {
@@ -138,6 +204,14 @@ void bind_batch_norm(py::module_& module) {
              py::arg("weight"), py::arg("mean"), py::arg("inv_std"), py::arg("training"),
              py::arg("bias") = py::none(), py::arg("activation") = "none",
              py::arg("output") = py::none());
+  module.def("pooled_batch_norm_forward_training", pooled_forward_training, py::arg("input"),
+             py::arg("weight"), py::arg("bias"), py::arg("running_mean"), py::arg("running_var"),
+             py::arg("momentum"), py::arg("eps"), py::arg("activation"), py::arg("kernel"),
+             py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"));
+  module.def("pooled_batch_norm_forward_inference", pooled_forward_inference, py::arg("input"),
+             py::arg("weight"), py::arg("bias"), py::arg("running_mean"), py::arg("running_var"),
+             py::arg("eps"), py::arg("activation"), py::arg("kernel"), py::arg("stride"),
+             py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"));
 }
 
 }  // namespace convolite::python

@@ -2,46 +2,39 @@
 #include <convolite/pool2d.h>
 
 #include "arrays.h"
+#include "pool_arguments.h"
 
 namespace convolite::python {
 namespace {
 
-PoolWindow window_of(const Pair& kernel, const Pair& stride, const Quadruple& padding,
-                     const Pair& dilation, bool ceil_mode) {
-  return {to_hw(kernel),
-          to_hw(stride),
-          {padding[0], padding[1], padding[2], padding[3]},
-          to_hw(dilation),
-          ceil_mode};
+template <class Offset>
+Input<Offset> offsets_of(const char* op, const Pool2dShape& shape, const py::array& array) {
+  if (!holds<Offset>(array)) {
+    fail_type(std::string(op) + ": offsets must be " + (sizeof(Offset) == 1 ? "uint8" : "int32") +
+              " for this kernel, got " + dtype_name(array));
+  }
+  Input<Offset> offsets(op, "offsets", array);
+  check_shape(op, "offsets", offsets, array_shape(shape.input, shape.output));
+  return offsets;
 }
 
-Nchw nchw(const Quadruple& shape) {
-  return {shape[0], shape[1], shape[2], shape[3]};
-}
-
+// The gradient behind the pooling, and what forward gave, which an activation needs.
 template <class T>
-Nchw nchw(const char* op, const Input<T>& input) {
-  check_ndim(op, "input", input, 4, "(n, c, h, w)");
-  return {input.shape(0), input.shape(1), input.shape(2), input.shape(3)};
-}
-
-Shape array_shape(const Nchw& input) {
-  return {input.n, input.c, input.h, input.w};
-}
-Shape array_shape(const Nchw& input, const HW& output) {
-  return {input.n, input.c, output.h, output.w};
-}
-
-// Calls body with a zero of the offsets' element type.
-template <class Body>
-auto with_offset_type(const Pool2dShape& shape, Body&& body) {
-  if (shape.byte_offsets()) return body(std::uint8_t{});
-  return body(std::int32_t{});
+void check_pooled_gradient(const char* op, const Pool2dShape& shape, const Input<T>& grad_output,
+                           const OptionalInput<T>& output, Activation activation) {
+  check_shape(op, "grad_output", grad_output, array_shape(shape.input, shape.output));
+  if (output.given() != (activation != Activation::none)) {
+    fail(op, ": output is needed behind an activation, and only there");
+  }
+  if (output.given())
+    check_shape(op, "output", output.get(), array_shape(shape.input, shape.output));
 }
 
 py::tuple max_forward(const py::array& input_array, const Pair& kernel, const Pair& stride,
-                      const Quadruple& padding, const Pair& dilation, bool ceil_mode) {
+                      const Quadruple& padding, const Pair& dilation, bool ceil_mode,
+                      const std::string& activation_name) {
   const char* op = "max_pool2d";
+  const Activation activation = parse_activation(op, activation_name);
   return dispatch(op, "input", input_array, [&](auto zero) -> py::tuple {
     using T = decltype(zero);
     const Input<T> input(op, "input", input_array);
@@ -53,7 +46,7 @@ py::tuple max_forward(const py::array& input_array, const Pair& kernel, const Pa
       const Output<Offset> offsets(op, array_shape(shape.input, shape.output));
       {
         const py::gil_scoped_release release;
-        max_pool2d_forward(shape, input.span(), output.span(), offsets.span());
+        max_pool2d_forward(shape, input.span(), activation, output.span(), offsets.span());
       }
       return py::make_tuple(output.array(), offsets.array());
     });
@@ -62,8 +55,10 @@ py::tuple max_forward(const py::array& input_array, const Pair& kernel, const Pa
 
 py::array max_backward(const py::array& grad_output_array, const py::array& offsets_array,
                        const Quadruple& input_shape, const Pair& kernel, const Pair& stride,
-                       const Quadruple& padding, const Pair& dilation, bool ceil_mode) {
+                       const Quadruple& padding, const Pair& dilation, bool ceil_mode,
+                       const std::string& activation_name, const py::object& output_object) {
   const char* op = "max_pool2d_backward";
+  const Activation activation = parse_activation(op, activation_name);
   const Pool2dShape shape = Pool2dShape::infer(
       op, nchw(input_shape), window_of(kernel, stride, padding, dilation, ceil_mode));
   return dispatch(op, "grad_output", grad_output_array, [&](auto zero) -> py::array {
@@ -71,18 +66,14 @@ py::array max_backward(const py::array& grad_output_array, const py::array& offs
     return with_offset_type(shape, [&](auto zero_offset) -> py::array {
       using Offset = decltype(zero_offset);
       const Input<T> grad_output(op, "grad_output", grad_output_array);
-      if (!holds<Offset>(offsets_array)) {
-        fail_type(std::string(op) + ": offsets must be " +
-                  (sizeof(Offset) == 1 ? "uint8" : "int32") + " for this kernel, got " +
-                  dtype_name(offsets_array));
-      }
-      const Input<Offset> offsets(op, "offsets", offsets_array);
-      check_shape(op, "grad_output", grad_output, array_shape(shape.input, shape.output));
-      check_shape(op, "offsets", offsets, array_shape(shape.input, shape.output));
+      const Input<Offset> offsets = offsets_of<Offset>(op, shape, offsets_array);
+      const OptionalInput<T> output(op, "output", output_object);
+      check_pooled_gradient(op, shape, grad_output, output, activation);
       const Output<T> grad_input(op, array_shape(shape.input));
       {
         const py::gil_scoped_release release;
-        max_pool2d_backward(shape, grad_output.span(), offsets.span(), grad_input.span());
+        max_pool2d_backward(shape, grad_output.span(), offsets.span(), activation, output.span(),
+                            grad_input.span());
       }
       return grad_input.array();
     });
@@ -165,10 +156,12 @@ py::array adaptive_backward(const py::array& grad_output_array, const Quadruple&
 
 void bind_pool2d(py::module_& module) {
   module.def("max_pool2d_forward", max_forward, py::arg("input"), py::arg("kernel"),
-             py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"));
+             py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("ceil_mode"),
+             py::arg("activation") = "none");
   module.def("max_pool2d_backward", max_backward, py::arg("grad_output"), py::arg("offsets"),
              py::arg("input_shape"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
-             py::arg("dilation"), py::arg("ceil_mode"));
+             py::arg("dilation"), py::arg("ceil_mode"), py::arg("activation") = "none",
+             py::arg("output") = py::none());
   module.def("avg_pool2d_forward", avg_forward, py::arg("input"), py::arg("kernel"),
              py::arg("stride"), py::arg("padding"), py::arg("ceil_mode"),
              py::arg("count_include_pad"), py::arg("divisor_override"));

@@ -62,7 +62,13 @@ def linear_backward_weight(grad_output: Array, input: Array) -> Array: ...
 def linear_backward_bias(grad_output: Array) -> Array: ...
 def matmul(left: Array, right: Array) -> Array: ...
 def max_pool2d_forward(
-    input: Array, kernel: Pair, stride: Pair, padding: Quadruple, dilation: Pair, ceil_mode: bool
+    input: Array,
+    kernel: Pair,
+    stride: Pair,
+    padding: Quadruple,
+    dilation: Pair,
+    ceil_mode: bool,
+    activation: str = "none",
 ) -> tuple[Array, Array]: ...
 def max_pool2d_backward(
     grad_output: Array,
@@ -73,6 +79,8 @@ def max_pool2d_backward(
     padding: Quadruple,
     dilation: Pair,
     ceil_mode: bool,
+    activation: str = "none",
+    output: Array | None = None,
 ) -> Array: ...
 def avg_pool2d_forward(
     input: Array,
@@ -127,6 +135,35 @@ def batch_norm_backward(
     activation: str = "none",
     output: Array | None = None,
 ) -> tuple[Array, Array, Array, Array | None]: ...
+def pooled_batch_norm_forward_training(
+    input: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Array | None,
+    running_var: Array | None,
+    momentum: float,
+    eps: float,
+    activation: str,
+    kernel: Pair,
+    stride: Pair,
+    padding: Quadruple,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> tuple[Array, Array, Array, Array]: ...
+def pooled_batch_norm_forward_inference(
+    input: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Array,
+    running_var: Array,
+    eps: float,
+    activation: str,
+    kernel: Pair,
+    stride: Pair,
+    padding: Quadruple,
+    dilation: Pair,
+    ceil_mode: bool,
+) -> tuple[Array, Array]: ...
 def activation_forward(name: str, input: Array, parameter: float) -> Array: ...
 def activation_backward(name: str, grad_output: Array, saved: Array, parameter: float) -> Array: ...
 def softmax_forward(input: Array, axis: int) -> Array: ...

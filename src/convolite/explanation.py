@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from convolite import _core
 from convolite._args import padding4
-from convolite.nn.container import ACTIVATIONS, steps
+from convolite.nn.container import steps
 from convolite.nn.conv import Conv2d
 from convolite.nn.linear import Identity, Linear
 from convolite.nn.module import Module
@@ -53,40 +52,27 @@ def explain(module: Module, input_shape: tuple[int, ...]) -> Explanation:
     """
     recorded = calls("explain", module, input_shape)
     names = {id(each): name for name, each in module.named_modules()}
-    chains = [chain for each in module.modules() for chain in each._chains()]
     merged = {
-        id(along): names[id(host)]
-        for chain in chains
-        for host, along in steps(chain)
+        id(along): names[id(step.module)]
+        for each in module.modules()
+        for chain in each._chains()
+        for step in steps(chain)
+        for along in step[1:]
         if along is not None
     }
-    behind = {key: names[id(earlier)] for key, earlier in _moved(chains).items()}
     return Explanation(
         [
             Choice(call.name or "-", type(call.module).__name__, *choice)
             for call in recorded
-            for choice in _choices(call, merged.get(id(call.module)), behind.get(id(call.module)))
+            for choice in _choices(call, merged.get(id(call.module)))
         ]
     )
 
 
-def _moved(chains: Iterable[Sequence[Module]]) -> dict[int, Module]:
-    """For each activation that runs later than it is listed, what it runs behind."""
-    found: dict[int, Module] = {}
-    for chain in chains:
-        run = [each for pair in steps(chain) for each in pair if each is not None]
-        for place, each in enumerate(run):
-            if chain[place] is not each and type(each) in ACTIVATIONS:
-                found[id(each)] = run[place - 1]
-    return found
-
-
-def _choices(call: Call, host: str | None, behind: str | None) -> list[tuple[str, str, str]]:
+def _choices(call: Call, host: str | None) -> list[tuple[str, str, str]]:
     module = call.module
     if host is not None:
         return [("all", "merged", f"applied by {host} while it writes its output")]
-    if behind is not None:
-        return [("all", "direct", f"runs behind {behind}, which leaves it fewer elements")]
     if isinstance(module, Conv2d):
         return _convolution(module, call.input.shape)
     if isinstance(module, Linear):

@@ -400,3 +400,21 @@ def test_kernels_that_dwarf_the_image_cost_nothing_extra() -> None:
     assert_exact(wide, np.full((1, 1, 3, 5), 1) * np.array([3, 7, 11]).reshape(1, 1, 3, 1))
     average = functional.avg_pool2d(image, (2**14, 2**14), 1, 2**13, divisor_override=2).numpy()
     assert_exact(average[0, 0, 2], [33.0] * 5)
+
+
+@pytest.mark.parametrize("activation", ["relu", "relu6"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("case", case_parameters("pool2d"))
+def test_an_activation_in_the_same_pass_changes_no_bit(case, dtype, activation, isa, rng) -> None:
+    p = make_problem(lambda *wanted: 4 * normals(*wanted), rng, case, dtype)
+    output, offsets = _core.max_pool2d_forward(p.input, *p.geometry, activation)
+    pooled, taps = max_pool(p)
+    assert_same_bits(output, _core.activation_forward(activation, pooled, 0.0))
+    np.testing.assert_array_equal(offsets, taps)
+    grad_output = normals(rng, output.shape, dtype)
+    rules = offsets, p.input.shape, *p.geometry
+    passed = _core.activation_backward(activation, grad_output, output, 0.0)
+    assert_same_bits(
+        _core.max_pool2d_backward(grad_output, *rules, activation, output),
+        _core.max_pool2d_backward(passed, *rules),
+    )

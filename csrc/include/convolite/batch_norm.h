@@ -1,6 +1,7 @@
 // Batch normalisation over every axis but the channels: training, inference, gradients.
 #pragma once
 
+#include <convolite/pool2d.h>
 #include <convolite/types.h>
 
 #include <vector>
@@ -58,5 +59,29 @@ void batch_norm_backward(const BatchNormShape&, Span<const T> grad_output, Span<
                          const BatchNormAffine<T>&, Span<const T> mean, Span<const T> inv_std,
                          bool training, Activation, Span<T> grad_input, Span<T> grad_weight,
                          Span<T> grad_bias, Span<const T> output = {}, Span<T> grad_residual = {});
+
+// Batch norm, max pooling and activation in one pass: the normalised image is pooled while it is in
+// the cache, and never goes to memory. Its gradient is that of the parts: max_pool2d_backward, then
+// batch_norm_backward without an activation.
+struct PooledBatchNormShape {
+  BatchNormShape norm;
+  Pool2dShape pool;
+
+  // The only validator.
+  static PooledBatchNormShape infer(const Nchw& input, const PoolWindow&, bool training);
+};
+
+// input (n, c, h, w) -> output and offsets (n, c, oh, ow) as max_pool2d_forward gives them; the
+// rest as batch_norm_forward_training and batch_norm_forward_inference.
+template <class T, class Offset>
+void pooled_batch_norm_forward_training(const PooledBatchNormShape&, Span<const T> input,
+                                        const BatchNormAffine<T>&, const RunningStatistics<T>&,
+                                        double eps, Activation, Span<T> output,
+                                        Span<Offset> offsets, Span<T> mean, Span<T> inv_std);
+template <class T, class Offset>
+void pooled_batch_norm_forward_inference(const PooledBatchNormShape&, Span<const T> input,
+                                         const BatchNormAffine<T>&, Span<const T> running_mean,
+                                         Span<const T> running_var, double eps, Activation,
+                                         Span<T> output, Span<Offset> offsets);
 
 }  // namespace convolite

@@ -30,16 +30,17 @@ struct Pool2dShape {
 
 // input (n, c, h, w) -> output (n, c, oh, ow) and offsets of that shape: kernel row * kernel width
 // + kernel column of the maximum, the first of equals. NaN wins over numbers. Padding never wins: a
-// window without any pixel (possible with dilation) gives -inf. Offset: uint8_t if byte_offsets(),
-// or int32_t.
+// window without any pixel (possible with dilation) gives -inf. The activation comes last. Offset:
+// uint8_t if byte_offsets(), or int32_t.
 template <class T, class Offset>
-void max_pool2d_forward(const Pool2dShape&, Span<const T> input, Span<T> output,
+void max_pool2d_forward(const Pool2dShape&, Span<const T> input, Activation, Span<T> output,
                         Span<Offset> offsets);
 // grad_output and offsets (n, c, oh, ow) -> grad_input (n, c, h, w). An offset that points outside
-// the image passes nothing on.
+// the image passes nothing on. With an activation, grad_output is what arrives behind it, and
+// `output` is what forward gave.
 template <class T, class Offset>
 void max_pool2d_backward(const Pool2dShape&, Span<const T> grad_output, Span<const Offset> offsets,
-                         Span<T> grad_input);
+                         Activation, Span<const T> output, Span<T> grad_input);
 
 // What the sum over a window is divided by: `divisor_override` unless it is 0; else the window's
 // pixels, with or without the padding it covers. What hangs over the padded image never counts.

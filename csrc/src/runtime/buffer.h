@@ -39,6 +39,7 @@ class Buffer {
 template <class T>
 class WorkerScratch {
  public:
+  WorkerScratch() = default;
   WorkerScratch(int workers, Index count)
       : pitch_(round_up(count, kLine)), buffer_(workers * pitch_) {}
   T* of(int worker) const { return buffer_.get() + worker * pitch_; }
@@ -47,7 +48,7 @@ class WorkerScratch {
   // Two cache lines: neighbours are fetched in pairs.
   static constexpr Index kLine = 2 * kAlignment / static_cast<Index>(sizeof(T));
 
-  Index pitch_;
+  Index pitch_ = 0;
   Buffer<T> buffer_;
 };
 

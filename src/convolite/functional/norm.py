@@ -39,8 +39,7 @@ class BatchNorm(Function):
             output = _core.batch_norm_forward_inference(
                 input, weight, bias, running_mean, running_var, eps, activation, residual
             )
-            mean = np.array(running_mean)  # a copy: training may change it before backward
-            inv_std = (1 / np.sqrt(np.asarray(running_var, np.float64) + eps)).astype(input.dtype)
+            mean, inv_std = _running(running_mean, running_var, eps, input.dtype)
         ctx.training, ctx.activation = training, activation
         ctx.has_residual = residual is not None
         ctx.gated = ctx.has_residual and activation != "none"
@@ -75,6 +74,57 @@ class BatchNorm(Function):
         grads = (grad_input, grad_weight, grad_bias, grad_residual if ctx.has_residual else None)
         needed = zip(grads, ctx.needs_input_grad, strict=False)
         return *(grad if wanted else None for grad, wanted in needed), *[None] * 6
+
+
+class PooledBatchNorm(Function):
+    """Normalise each channel, take each window's greatest pixel and activate, in one pass."""
+
+    gives_new_arrays = True
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        input: Array,
+        weight: Array | None,
+        bias: Array | None,
+        running_mean: Any,
+        running_var: Any,
+        training: bool,
+        momentum: float,
+        eps: float,
+        activation: str,
+        window: tuple[Any, ...],
+    ) -> Array:
+        if training:
+            output, offsets, mean, inv_std = _core.pooled_batch_norm_forward_training(
+                input, weight, bias, running_mean, running_var, momentum, eps, activation, *window
+            )
+        else:
+            output, offsets = _core.pooled_batch_norm_forward_inference(
+                input, weight, bias, running_mean, running_var, eps, activation, *window
+            )
+            mean, inv_std = _running(running_mean, running_var, eps, input.dtype)
+        ctx.training, ctx.activation, ctx.window = training, activation, window
+        ctx.save(
+            input=input,
+            weight=weight,
+            mean=mean,
+            inv_std=inv_std,
+            offsets=offsets,
+            output=None if activation == "none" else output,
+        )
+        return output
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        saved = ctx.saved
+        rules = *ctx.window, ctx.activation, saved.output
+        unpooled = _core.max_pool2d_backward(grad_output, saved.offsets, saved.input.shape, *rules)
+        grads = _core.batch_norm_backward(
+            unpooled, saved.input, saved.weight, saved.mean, saved.inv_std, ctx.training
+        )[:3]
+        needed = zip(grads, ctx.needs_input_grad, strict=False)
+        return *(grad if wanted else None for grad, wanted in needed), *[None] * 7
 
 
 def batch_norm(
@@ -142,6 +192,43 @@ def batch_norm(
         not_negative("batch_norm", "eps", eps),
         fused_activation("batch_norm", activation),
     )
+
+
+def pooled_batch_norm(
+    input: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any,
+    bias: Any,
+    training: bool,
+    momentum: float,
+    eps: float,
+    activation: str | None,
+    window: tuple[Any, ...],
+) -> Tensor:
+    """Return ``activation(max_pool2d(batch_norm(input)))`` in one pass over memory.
+
+    What is normalised never goes to memory. `window` is what `pool.max_window` returns, `input`
+    (N, C, H, W); all else as in `batch_norm`.
+    """
+    return PooledBatchNorm.apply(
+        input,
+        weight,
+        bias,
+        _statistics("running_mean", running_mean),
+        _statistics("running_var", running_var),
+        training,
+        momentum,
+        eps,
+        fused_activation("batch_norm", activation),
+        window,
+    )
+
+
+def _running(mean: Any, var: Any, eps: float, dtype: Any) -> tuple[Array, Array]:
+    """Mean and inverse deviation that backward keeps: copies, for training may change them."""
+    inv_std = 1 / np.sqrt(np.asarray(var, np.float64) + eps)
+    return np.array(mean), inv_std.astype(dtype)
 
 
 def _statistics(argument: str, value: Any) -> Array | None:

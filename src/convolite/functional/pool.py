@@ -11,7 +11,7 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from convolite import _core
-from convolite._args import Pair, Quadruple, flag, pair, room, shape_of, size
+from convolite._args import Pair, Quadruple, flag, fused_activation, pair, room, shape_of, size
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor
 
@@ -28,25 +28,27 @@ class MaxPool2d(Function):
         padding: Quadruple,
         dilation: Pair,
         ceil_mode: bool,
+        activation: str,
         found: list[Array] | None,
     ) -> Array:
         images = _batched(input)
-        ctx.geometry = images.shape, kernel, stride, padding, dilation, ceil_mode
+        window = kernel, stride, padding, dilation, ceil_mode, activation
+        ctx.input_shape, ctx.window = images.shape, window
         ctx.unbatched = input.ndim == 3
-        output, offsets = _core.max_pool2d_forward(
-            images, kernel, stride, padding, dilation, ceil_mode
-        )
-        ctx.save(offsets=offsets)  # one byte for each output pixel; the input is not needed
+        output, offsets = _core.max_pool2d_forward(images, *window)
+        # One byte for each output pixel, and the output if it tells what passed the activation.
+        ctx.save(offsets=offsets, output=None if activation == "none" else output)
         if found is not None:
             found.append(offsets)
         return output[0] if ctx.unbatched else output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        rules = *ctx.window, ctx.saved.output
         grad_input = _core.max_pool2d_backward(
-            _batched(grad_output), ctx.saved.offsets, *ctx.geometry
+            _batched(grad_output), ctx.saved.offsets, ctx.input_shape, *rules
         )
-        return grad_input[0] if ctx.unbatched else grad_input, None, None, None, None, None, None
+        return grad_input[0] if ctx.unbatched else grad_input, *[None] * 7
 
 
 class AvgPool2d(Function):
@@ -102,6 +104,7 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: Literal[False] = False,
+    activation: str | None = None,
 ) -> Tensor: ...
 
 
@@ -115,6 +118,7 @@ def max_pool2d(
     ceil_mode: bool = False,
     *,
     return_indices: Literal[True],
+    activation: str | None = None,
 ) -> tuple[Tensor, Tensor]: ...
 
 
@@ -126,6 +130,7 @@ def max_pool2d(
     dilation: Any = 1,
     ceil_mode: bool = False,
     return_indices: bool = False,
+    activation: str | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     """Take the greatest pixel of each window; NaN counts as the greatest.
 
@@ -143,6 +148,8 @@ def max_pool2d(
         the image or its padding above and to the left.
     return_indices : bool
         Also return where each of these pixels stands.
+    activation : {None, "relu", "relu6"}
+        Applied to the output in the same pass over memory.
 
     Returns
     -------
@@ -162,13 +169,12 @@ def max_pool2d(
     ``torch.nn.functional.max_pool2d``.
     """
     shape = _image_shape("max_pool2d", input)
-    kernel, steps, borders = _window("max_pool2d", kernel_size, stride, padding)
-    spacing = pair("max_pool2d", "dilation", dilation)
+    window = max_window("max_pool2d", kernel_size, stride, padding, dilation, ceil_mode)
     found: list[Array] | None = [] if flag("max_pool2d", "return_indices", return_indices) else None
-    ceiling = flag("max_pool2d", "ceil_mode", ceil_mode)
-    output = MaxPool2d.apply(input, kernel, steps, borders, spacing, ceiling, found)
+    output = MaxPool2d.apply(input, *window, fused_activation("max_pool2d", activation), found)
     if not found:
         return output
+    kernel, steps, borders, spacing, _ = window
     rows, columns = np.divmod(found[0].astype(np.int64), kernel[1])
     tops = np.arange(rows.shape[2]) * steps[0] - borders[0]
     lefts = np.arange(rows.shape[3]) * steps[1] - borders[2]
@@ -265,6 +271,17 @@ def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:
     sides_out = pair(op, "output_size", output_size)
     room(op, "output_size", output_size, (*shape[:-2], *sides_out))
     return AdaptiveAvgPool2d.apply(input, sides_out)
+
+
+def max_window(
+    op: str, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: Any
+) -> tuple[Pair, Pair, Quadruple, Pair, bool]:
+    """Return the window of max pooling as the core takes it."""
+    return (
+        *_window(op, kernel_size, stride, padding),
+        pair(op, "dilation", dilation),
+        flag(op, "ceil_mode", ceil_mode),
+    )
 
 
 def _batched(images: Array) -> Array:

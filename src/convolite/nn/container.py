@@ -1,15 +1,15 @@
 """Sequential and ModuleList: modules that hold other modules in order.
 
-Sequential, and every other module that calls `run`, runs a convolution, linear layer or batch norm
-together with the ReLU or ReLU6 right behind it, in one pass over memory, and max pooling before the
-ReLU in front of it, which then has fewer elements to read. The result is the same as one after the
-other, which `convolite.set_fusion(False)` asks for.
+Sequential, and every other module that calls `run`, runs a convolution, linear layer, batch norm or
+max pooling together with the ReLU or ReLU6 right behind it, in one pass over memory; batch norm
+also with max pooling; and max pooling before the ReLU in front of it, which then has fewer elements
+to read. The result is the same as one after the other: `convolite.set_fusion(False)` asks for that.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from convolite._args import excerpt, integer, items
 from convolite.config import get_fusion
@@ -20,7 +20,7 @@ from convolite.nn.module import Module
 from convolite.nn.norm import BatchNorm1d, BatchNorm2d
 from convolite.nn.pooling import MaxPool2d
 
-_ACTIVATED = frozenset([Conv2d, Linear, BatchNorm1d, BatchNorm2d])
+_ACTIVATED = frozenset([Conv2d, Linear, BatchNorm1d, BatchNorm2d, MaxPool2d])
 _ACTIVATED_SUMS = frozenset([BatchNorm1d, BatchNorm2d])  # that also add a residual
 ACTIVATIONS: Mapping[type[Module], str] = {ReLU: "relu", ReLU6: "relu6"}
 
@@ -121,30 +121,54 @@ def run(modules: Iterable[Module], input: Any) -> Any:
 
     What a module's ``forward`` runs this way its ``_chains`` lists, for `convolite.explain`.
     """
-    for module, along in steps(modules):
-        if along is None:
-            input = module(input)
+    for module, pool, activation in steps(modules):
+        name = None if activation is None else ACTIVATIONS[type(activation)]
+        if pool is not None:
+            input = module.forward_pooled(input, pool, name)
+        elif name is not None:
+            input = module.forward_activated(input, name)
         else:
-            input = module.forward_activated(input, ACTIVATIONS[type(along)])
+            input = module(input)
     return input
 
 
-def steps(modules: Iterable[Module]) -> list[tuple[Any, Module | None]]:
-    """Modules in the order they run, each with the activation that it computes along, or None."""
-    found: list[tuple[Any, Module | None]] = []
+class Step(NamedTuple):
+    """A module, and what runs behind it in the same pass: first the pooling, then the activation.
+
+    Without fusion everything is a step of its own.
+    """
+
+    module: Any
+    pool: MaxPool2d | None = None
+    activation: Module | None = None
+
+
+def steps(modules: Iterable[Module]) -> list[Step]:
+    """Modules in the order they run."""
+    found: list[Step] = []
     fusing = get_fusion()
     for module in modules:
-        if fusing and found:
-            previous, along = found[-1]
-            activates = is_plain(module, ACTIVATIONS)
-            if activates and along is None and is_plain(previous, _ACTIVATED):
-                found[-1] = previous, module
-                continue
-            if along is not None and _commutes_with_activations(module):
-                found[-1:] = [(previous, None), (module, None), (along, None)]
-                continue
-        found.append((module, None))
+        merged = _merged(found[-1], module) if fusing and found else None
+        if merged is None:
+            found.append(Step(module))
+        else:
+            found[-1:] = merged
     return found
+
+
+def _merged(last: Step, module: Module) -> list[Step] | None:
+    """The steps that replace the last one if the module behind it can join it, else None."""
+    host, pool, activation = last
+    if is_plain(module, ACTIVATIONS):
+        free = activation is None and is_plain(host, _ACTIVATED)
+        return [Step(host, pool, module)] if free else None
+    if not isinstance(module, MaxPool2d) or not is_plain(module, [MaxPool2d]) or pool is not None:
+        return None
+    if activation is not None and not _commutes_with_activations(module):
+        return None
+    if is_plain(host, [BatchNorm2d]):
+        return [Step(host, module, activation)]
+    return None if activation is None else [Step(host), Step(module, activation=activation)]
 
 
 def add_shortcut(norm: Any, output: Any, shortcut: Any, activation: Module | None) -> Any:
@@ -163,15 +187,14 @@ def is_plain(module: Module, types: Iterable[type[Module]]) -> bool:
     return type(module) in types and not module._forward_hooks and not own_forward
 
 
-def _commutes_with_activations(module: Any) -> bool:
-    """Whether ReLU may as well run behind this module, on fewer elements.
+def _commutes_with_activations(pool: Any) -> bool:
+    """Whether ReLU may as well run behind this pooling, on fewer elements.
 
     The greatest of clamped numbers is the clamped greatest number, and the gradient takes the
-    same way: a window's first greatest pixel, if it is inside the clamp. Windows that may leave
-    the image stay out of it.
+    same way: a window's first greatest pixel, if it is inside the clamp. A window without any
+    pixel, which takes padding and dilation, would be -inf in front of the ReLU only.
     """
-    whole = is_plain(module, [MaxPool2d])
-    return whole and not module.ceil_mode and module.padding in (0, (0, 0))
+    return pool.dilation in (1, (1, 1)) or pool.padding in (0, (0, 0))
 
 
 class ModuleList(_Ordered):

@@ -8,9 +8,11 @@ import numpy as np
 
 from convolite import functional
 from convolite._args import choice, count, flag, float_dtype, not_negative, shape_of
+from convolite.functional.norm import pooled_batch_norm
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter
+from convolite.nn.pooling import MaxPool2d
 from convolite.tensor import Tensor
 
 
@@ -69,6 +71,24 @@ class _BatchNorm(Module):
 
     def forward_activated(self, input: Any, activation: str | None, residual: Any = None) -> Tensor:
         """Normalise, add a residual and apply "relu" or "relu6" in the same pass."""
+        mean, var, training, momentum = self._begin(input)
+        output = functional.batch_norm(
+            input,
+            mean,
+            var,
+            self.weight,
+            self.bias,
+            training,
+            momentum,
+            self.eps,
+            activation,
+            residual,
+        )
+        self._count_batch()
+        return output
+
+    def _begin(self, input: Any) -> tuple[Tensor | None, Tensor | None, bool, float]:
+        """Check the input; the statistics to use or to move, how, and by how much."""
         shape = shape_of(type(self).__name__, "input", input)
         if len(shape) not in self._input_ndims:
             raise ValueError(
@@ -76,21 +96,18 @@ class _BatchNorm(Module):
                 f"got input.shape = {tuple(shape)}"
             )
         updating = self.training and self.track_running_stats
-        output = functional.batch_norm(
-            input,
-            self.running_mean if updating or not self.training else None,
-            self.running_var if updating or not self.training else None,
-            self.weight,
-            self.bias,
+        known = updating or not self.training
+        return (
+            self.running_mean if known else None,
+            self.running_var if known else None,
             self.training or self.running_mean is None,
             self._momentum() if updating else 0.0,
-            self.eps,
-            activation,
-            residual,
         )
-        if updating and self.num_batches_tracked is not None:
+
+    def _count_batch(self) -> None:
+        counting = self.training and self.track_running_stats
+        if counting and self.num_batches_tracked is not None:
             self.num_batches_tracked.numpy()[...] += 1
-        return output
 
     def _momentum(self) -> float:
         """How much the statistics of the coming batch weigh in the running ones."""
@@ -147,3 +164,21 @@ class BatchNorm2d(_BatchNorm):
 
     _input_ndims = (4,)
     _input_shapes = "(N, C, H, W)"
+
+    def forward_pooled(self, input: Any, pool: MaxPool2d, activation: str | None) -> Tensor:
+        """Normalise, pool and apply "relu" or "relu6" in the same pass."""
+        mean, var, training, momentum = self._begin(input)
+        output = pooled_batch_norm(
+            input,
+            mean,
+            var,
+            self.weight,
+            self.bias,
+            training,
+            momentum,
+            self.eps,
+            activation,
+            pool.window(),
+        )
+        self._count_batch()
+        return output

@@ -6,6 +6,7 @@ from typing import Any
 
 from convolite import functional
 from convolite._args import Pair, flag, pair, plain, positive_pair, size
+from convolite.functional.pool import max_window
 from convolite.nn.module import Module
 from convolite.tensor import Tensor
 
@@ -50,6 +51,10 @@ class MaxPool2d(Module):
 
     def forward(self, input: Any) -> Tensor:
         """Pool images (N, C, H, W) or one image (C, H, W)."""
+        return self.forward_activated(input, None)
+
+    def forward_activated(self, input: Any, activation: str | None) -> Tensor:
+        """Pool, and apply "relu" or "relu6" in the same pass."""
         return functional.max_pool2d(
             input,
             self.kernel_size,
@@ -57,6 +62,18 @@ class MaxPool2d(Module):
             self.padding,
             self.dilation,
             ceil_mode=self.ceil_mode,
+            activation=activation,
+        )
+
+    def window(self) -> tuple[Any, ...]:
+        """Return kernel, stride, padding, dilation and ceil mode as the core takes them."""
+        return max_window(
+            "MaxPool2d",
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.ceil_mode,
         )
 
     def extra_repr(self) -> str:

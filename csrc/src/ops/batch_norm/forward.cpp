@@ -4,7 +4,6 @@
 #include <convolite/error.h>
 
 #include <cassert>
-#include <cmath>
 
 #include "ops/batch_norm/coefficients.h"
 #include "ops/batch_norm/statistics.h"
@@ -34,10 +33,6 @@ void normalise(const BatchNormShape& shape, const View& view, Span<const T> inpu
     norm.normalise[per_element](view.run_length, input.data + offset, coefficients.at(column),
                                 output.data + offset);
   });
-}
-
-void check_eps(double eps) {
-  if (!(eps >= 0) || std::isinf(eps)) fail("batch_norm: eps must not be negative, got ", eps);
 }
 
 }  // namespace
@@ -91,10 +86,7 @@ void batch_norm_forward_inference(const BatchNormShape& shape, Span<const T> inp
   assert(residual.size == 0 || residual.size == shape.size());
   check_eps(eps);
   const View view(shape);
-  const Buffer<T> inv_std(shape.c);
-  for (Index c = 0; c < shape.c; ++c) {
-    inv_std[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(running_var[c]) + eps));
-  }
+  const Buffer<T> inv_std = inverse_deviations(shape.c, running_var, eps);
   normalise(shape, view, input,
             ForwardCoefficients<T>(view, shape, affine, running_mean, {inv_std.get(), shape.c},
                                    activation),

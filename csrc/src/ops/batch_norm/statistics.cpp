@@ -2,6 +2,8 @@
 // own data, which leaves nothing to cancel, then combined in double and in index order.
 #include "ops/batch_norm/statistics.h"
 
+#include <convolite/error.h>
+
 #include <cmath>
 
 #include "runtime/isa.h"
@@ -149,9 +151,23 @@ void batch_statistics(const BatchNormShape& shape, const View& view, Span<const 
   }
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                    \
-  template void batch_statistics(const BatchNormShape&, const View&, Span<const T>, \
-                                 const RunningStatistics<T>&, double, Span<T>, Span<T>);
+template <class T>
+Buffer<T> inverse_deviations(Index channels, Span<const T> running_var, double eps) {
+  Buffer<T> inv_std(channels);
+  for (Index c = 0; c < channels; ++c) {
+    inv_std[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(running_var[c]) + eps));
+  }
+  return inv_std;
+}
+
+void check_eps(double eps) {
+  if (!(eps >= 0) || std::isinf(eps)) fail("batch_norm: eps must not be negative, got ", eps);
+}
+
+#define CONVOLITE_INSTANTIATE(T)                                                         \
+  template void batch_statistics(const BatchNormShape&, const View&, Span<const T>,      \
+                                 const RunningStatistics<T>&, double, Span<T>, Span<T>); \
+  template Buffer<T> inverse_deviations(Index, Span<const T>, double);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)
 #undef CONVOLITE_INSTANTIATE

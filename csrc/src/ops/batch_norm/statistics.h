@@ -13,4 +13,10 @@ void batch_statistics(const BatchNormShape&, const View&, Span<const T> input,
                       const RunningStatistics<T>& running, double eps, Span<T> mean,
                       Span<T> inv_std);
 
+// 1 / sqrt(running_var + eps), (c).
+template <class T>
+Buffer<T> inverse_deviations(Index channels, Span<const T> running_var, double eps);
+
+void check_eps(double eps);
+
 }  // namespace convolite::batch_norm
