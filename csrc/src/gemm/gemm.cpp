@@ -30,7 +30,7 @@ constexpr Index kPackedBytes = 96 << 10;        // panels of one task: they reus
 constexpr Index kTasksPerWorker = 4;            // where rows are cut, or there are many products
 constexpr Index kCopiedBytes = Index{8} << 20;  // of A transposed at once
 constexpr Index kRowStrip = 8;                  // rows of B packed together
-constexpr Index kStrip = 64;                    // rows and columns transposed together
+constexpr Index kStrip = 64;                    // rows and columns of A transposed together
 
 template <class T>
 class Gemm {
@@ -220,9 +220,10 @@ class Gemm {
     }
   }
 
-  // Strip by strip across the panels, so that rows of B are read in long runs.
+  // Rows of B strip by strip across the panels, columns panel by panel: both are read in long runs
+  // then.
   void pack_panels(const Block& block, const Depth& depth, T* packed) const {
-    const Index strip = b_.column_stride == 1 ? kRowStrip : kStrip;
+    const Index strip = b_.column_stride == 1 ? kRowStrip : depth.depth;
     for (Index term = 0; term < depth.terms; ++term) {
       const T* b = b_.data + (block.product + depth.term + term) * images_.b_stride;
       for (Index k = 0; k < depth.depth; k += strip) {
