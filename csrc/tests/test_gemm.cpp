@@ -1,6 +1,8 @@
 // The blocked GEMM with every storage order that its callers use, against three loops.
 #include <gtest/gtest.h>
 
+#include <cmath>
+
 #include "gemm/gemm.h"
 #include "naive/gemm.h"
 #include "support/arrays.h"
@@ -84,23 +86,49 @@ TEST(Gemm, several_parts_of_a_transposed_operand_give_the_exact_sums) {
   check_exact({50, 17, 45000}, 5);
 }
 
-TEST(Gemm, bias_and_clamp_apply_once_after_the_last_depth_block) {
-  const GemmSize size{7, 37, 600};
+// C = relu(A B + a value for each column and one for each row).
+void check_epilogue(const GemmSize& size, Order order_of_b) {
   Numbers numbers(5);
   const auto a = numbers.integers(size.m * size.k), b = numbers.integers(size.k * size.n);
-  const auto bias = numbers.integers(size.n);
+  const auto bias = numbers.integers(size.n), row_bias = numbers.integers(size.m);
   std::vector<double> values = naive_gemm(size.m, size.n, size.k, a, b);
   for (std::size_t i = 0; i < values.size(); ++i) {
-    const double sum = values[i] + bias[i % bias.size()];
+    const double sum = values[i] + bias[i % bias.size()] + row_bias[i / bias.size()];
     values[i] = sum < 0 ? 0 : sum;
   }
-  const Stored<float> left(size.m, size.k, a, Order::by_rows),
-      right(size.k, size.n, b, Order::by_rows);
-  const Argument<float> added(bias);
+  const Stored<float> left(size.m, size.k, a, Order::by_rows), right(size.k, size.n, b, order_of_b);
+  const Argument<float> added(bias), added_to_rows(row_bias);
   check_everywhere<float>({values, {}}, [&](Edge edge, Span<float> output) {
     gemm<float>(size, left.at(edge), right.at(edge), output.data,
-                {added(edge).data, Activation::relu});
+                {added(edge).data, Activation::relu, added_to_rows(edge).data});
   });
+}
+
+TEST(Gemm, bias_and_clamp_apply_once_after_the_last_depth_block) {
+  check_epilogue({13, 37, 600}, Order::by_rows);
+  check_epilogue({13, 37, 600}, Order::by_columns);
+}
+
+// Few rows have kernels of their own.
+TEST(Gemm, bias_and_clamp_apply_to_few_rows) {
+  for (const Index rows : {1, 2, 3, 4, 7, 8}) {
+    SCOPED_TRACE(std::to_string(rows) + " rows");
+    check_epilogue({rows, 601, 29}, Order::by_rows);
+    check_epilogue({rows, 601, 29}, Order::by_columns);
+  }
+}
+
+TEST(Gemm, clamping_few_rows_lets_nan_pass) {
+  const std::vector<double> a = {1, std::nan("")}, b = {-2, 3};
+  for (const Order order : {Order::by_rows, Order::by_columns}) {
+    const Stored<float> left(2, 1, a, Order::by_rows), right(1, 2, b, order);
+    std::vector<float> output(4);
+    gemm<float>({2, 2, 1}, left.at(Edge::end), right.at(Edge::end), output.data(),
+                {nullptr, Activation::relu6});
+    EXPECT_EQ(output[0], 0);
+    EXPECT_EQ(output[1], 3);
+    EXPECT_TRUE(std::isnan(output[2]) && std::isnan(output[3]));
+  }
 }
 
 }  // namespace

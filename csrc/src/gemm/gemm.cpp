@@ -14,6 +14,7 @@
 #include <limits>
 
 #include "gemm/panels.h"
+#include "gemm/thin.h"
 #include "runtime/buffer.h"
 #include "runtime/integers.h"
 #include "runtime/isa.h"
@@ -295,7 +296,7 @@ class Gemm {
 template <class T>
 void gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c,
           const Epilogue<T>& epilogue) {
-  gemm_each(size, {}, a, b, c, epilogue);
+  is_thin(size, a, b) ? gemm_thin(size, a, b, c, epilogue) : gemm_each(size, {}, a, b, c, epilogue);
 }
 
 template <class T>

@@ -57,6 +57,26 @@ struct GemmKernels {
                std::ptrdiff_t input_stride, T* output);
 };
 
+// Products with so few rows of A that one pass over B, which is read in place, is the bound. Rows
+// of A are contiguous.
+template <class T>
+struct ThinArguments {
+  std::ptrdiff_t rows, columns, depth;
+  const T* a;
+  const T* b;
+  T* c;
+  std::ptrdiff_t a_stride, b_stride, c_stride;  // from row to row, or column to column
+};
+
+template <class T>
+struct ThinKernels {
+  // C[i][j] = sum over k of a[i * a_stride + k] * b[j * b_stride + k], lanes over k.
+  void (*by_columns)(const ThinArguments<T>&);
+  // C[i][j] = sum over k of a[i * a_stride + k] * b[k * b_stride + j], lanes over j. C is written
+  // once for every few k: its columns should fit the first cache.
+  void (*by_rows)(const ThinArguments<T>&);
+};
+
 // The transforms of Winograd's F(4x4, 3x3), lanes over `channels`, which are whole vectors. The 36
 // transformed values of channel c stand at planes[i * plane_stride + c].
 template <class T>
@@ -369,6 +389,7 @@ template <class T>
 struct KernelTable {
   int lanes;  // elements of one vector
   GemmKernels<T> gemm;
+  ThinKernels<T> thin;
   WinogradKernels<T> winograd;
   DepthwiseKernels<T> depthwise;
   ElementwiseKernels<T> elementwise;

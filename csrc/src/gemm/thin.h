@@ -1,0 +1,17 @@
+// Products with few rows, as of a batch of one image.
+#pragma once
+
+#include "gemm/gemm.h"
+
+namespace convolite {
+
+// Whether gemm_thin takes this product: few rows of A, by rows, and some depth.
+template <class T>
+bool is_thin(const GemmSize& size, const MatrixView<T>& a, const MatrixView<T>& b);
+
+// As gemm(), which see.
+template <class T>
+void gemm_thin(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c,
+               const Epilogue<T>& epilogue);
+
+}  // namespace convolite
