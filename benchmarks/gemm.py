@@ -1,0 +1,161 @@
+"""Time the products of cases/gemm.csv: convolite beside numpy's BLAS, in turn in one run.
+
+`matmul` is A B, with A (m, k) and B (k, n). The others are the passes of a linear layer with batch
+m, n outputs and k inputs: `forward` is X W^T, `backward_input` G W and `backward_weight` G^T X.
+Each contender is a process of its own with the same number of threads, and both allocate their
+results in each call. A figure is the lower quartile of its calls. Results are compared.
+
+For batches of at most 8, reading the weights (or writing their gradient) is the bound. "of read" is
+then the speed at which convolite passes over them, in relation to dot products of pieces of them
+with themselves, one for each thread, which read them once, in the same turn.
+
+    python benchmarks/gemm.py --threads 1
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from contenders import Contender, argument_parser, serve, write_json
+from kernels import check_sums, lower_quartile, sums_of
+
+CASES = Path(__file__).resolve().parents[1] / "cases" / "gemm.csv"
+PASSES = ("matmul", "forward", "backward_input", "backward_weight")
+NAMES = ("convolite", "numpy")
+LARGEST_SKINNY_BATCH = 8
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    if arguments.contender:
+        return serve(lambda question: timed(question, arguments))
+    subprocess.run([sys.executable, "-c", "import convolite; convolite.show_config()"], check=True)
+    options = ["--threads", str(arguments.threads), "--seconds", str(arguments.seconds)]
+    contenders = [Contender(name, __file__, options, sys.executable) for name in NAMES]
+    print(f"GFLOP/s\n{'shape / pass':44}" + "".join(f"{name:>11}" for name in NAMES) + "  ratio")
+    rows = [
+        measure(contenders, case, pass_name, arguments.rounds)
+        for case in cases(arguments.filter)
+        for pass_name in PASSES
+    ]
+    for contender in contenders:
+        contender.close()
+    if rows:
+        ratios = [row["ratio"] for row in rows]
+        mean = statistics.geometric_mean(ratios)
+        print(f"convolite / numpy: geometric mean {mean:.2f}, least {min(ratios):.2f}")
+    write_json(arguments, {"rows": rows})
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argument_parser(__doc__.splitlines()[0], rounds=3)
+    parser.add_argument("--seconds", type=float, default=0.1, help="length of a turn")
+    parser.add_argument("--filter", default="", help="only shapes whose name holds this")
+    return parser.parse_args()
+
+
+def cases(wanted: str) -> list[dict[str, Any]]:
+    """The rows for benchmarks, numbers converted."""
+    with CASES.open(newline="", encoding="utf-8") as file:
+        rows = [row for row in csv.DictReader(file) if row["use"] in ("bench", "both")]
+    return [
+        {"name": row["name"], **{size: int(row[size]) for size in "mnk"}}
+        for row in rows
+        if wanted in row["name"]
+    ]
+
+
+def measure(contenders: list[Contender], case: dict, pass_name: str, rounds: int) -> dict[str, Any]:
+    question = {"case": case, "pass": pass_name}
+    answers = [[each.ask(question) for each in contenders] for _ in range(rounds)]
+    check_sums(case["name"], [answer["sums"] for answer in answers[0]])
+    row: dict[str, Any] = {**case, "pass": pass_name}
+    work = 2e-9 * case["m"] * case["n"] * case["k"]
+    for contender, *turns in zip(contenders, *answers, strict=True):
+        row[contender.name] = work / statistics.median(turn["seconds"] for turn in turns)
+    row["ratio"] = row["convolite"] / row["numpy"]
+    size = "{m}x{n}x{k}".format(**case)
+    text = f"{case['name'] + ' ' + size + ' / ' + pass_name:44}"
+    text += "".join(f"{row[name]:11.1f}" for name in NAMES) + f"{row['ratio']:7.2f}"
+    if "read" in answers[0][1]:
+        row["of_read"] = statistics.median(
+            theirs["read"] / ours["seconds"] for ours, theirs in answers
+        )
+        text += f"  {row['of_read']:.0%} of read"
+    print(text, flush=True)
+    return row
+
+
+def timed(question: dict, arguments: argparse.Namespace) -> dict:
+    case, pass_name = question["case"], question["pass"]
+    operands = problem(case)
+    build = convolite_call if arguments.contender == "convolite" else numpy_call
+    call = build(pass_name, *operands, arguments.threads)
+    for _ in range(3):
+        result = call()
+    answer = {"seconds": lower_quartile(call, arguments.seconds), "sums": sums_of(result)}
+    if arguments.contender == "numpy" and case["m"] <= LARGEST_SKINNY_BATCH:
+        answer["read"] = seconds_to_read(operands[1], arguments)
+    return answer
+
+
+def seconds_to_read(array: Any, arguments: argparse.Namespace) -> float:
+    """Of a dot product with itself, a piece for each thread: BLAS reads each piece once."""
+    import numpy as np
+
+    pieces = np.array_split(array.reshape(-1), arguments.threads)
+    with ThreadPoolExecutor(arguments.threads) as pool:
+        return lower_quartile(
+            lambda: list(pool.map(lambda piece: piece @ piece, pieces)), arguments.seconds
+        )
+
+
+def problem(case: dict) -> tuple[Any, Any, Any]:
+    """Input, weight and the gradient of the output, the same for both contenders."""
+    import numpy as np
+
+    rng = np.random.default_rng(7)
+    m, n, k = (case[size] for size in "mnk")
+    x, weight, grad = (
+        rng.standard_normal(shape, dtype=np.float32) for shape in ((m, k), (n, k), (m, n))
+    )
+    return x, weight, grad
+
+
+def convolite_call(
+    pass_name: str, x: Any, weight: Any, grad: Any, threads: int
+) -> Callable[[], Any]:
+    import convolite
+    from convolite import _core
+
+    convolite.set_num_threads(threads)
+    right = weight.reshape(x.shape[1], -1)
+    return {
+        "matmul": lambda: _core.matmul(x, right),
+        "forward": lambda: _core.linear_forward(x, weight, None, "none"),
+        "backward_input": lambda: _core.linear_backward_input(grad, weight),
+        "backward_weight": lambda: _core.linear_backward_weight(grad, x),
+    }[pass_name]
+
+
+def numpy_call(pass_name: str, x: Any, weight: Any, grad: Any, _: int) -> Callable[[], Any]:
+    right = weight.reshape(x.shape[1], -1)
+    return {
+        "matmul": lambda: x @ right,
+        "forward": lambda: x @ weight.T,
+        "backward_input": lambda: grad @ weight,
+        "backward_weight": lambda: grad.T @ x,
+    }[pass_name]
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
