@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from math import isfinite, prod
+from math import inf, isfinite, prod
 from operator import index as exact_integer
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import numpy as np
 
@@ -38,6 +38,8 @@ def integer(op: str, argument: str, value: Any) -> int:
 
 def size(op: str, argument: str, value: Any) -> int:
     """Return `value` as an int of ordinary size, as counts are; larger ones are ValueErrors."""
+    if type(value) is int and -_LIMIT < value < _LIMIT:
+        return value
     return _bounded(op, argument, (integer(op, argument, value),))[0]
 
 
@@ -53,7 +55,7 @@ def pair(op: str, argument: str, value: Any) -> Pair:
     """
     if type(value) is int and -_LIMIT < value < _LIMIT:
         return value, value
-    if type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int:
+    if _is_plain_pair(value):
         return _bounded(op, argument, value)
     if isinstance(value, np.ndarray) and not value.ndim:
         value = value[()]
@@ -87,6 +89,9 @@ def padding4(
     """
     if type(value) is int and -_LIMIT < value < _LIMIT:
         return value, value, value, value
+    if _is_plain_pair(value):
+        height, width = _bounded(op, "padding", value)
+        return height, height, width, width
     if isinstance(value, str):
         return _named_padding(op, value, input_hw, kernel, stride, dilation)
     if isinstance(value, np.ndarray):
@@ -139,10 +144,12 @@ def fused_activation(op: str, value: Any) -> str:
 
 def shape_of(op: str, argument: str, value: Any) -> tuple[int, ...]:
     """Return the shape of a Tensor or array; anything else raises ``TypeError``."""
-    array = value._data if isinstance(value, Differentiable) else value
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"{op}: {argument} must be a Tensor or an array, got {kind(value)}")
-    return array.shape
+    if isinstance(value, Differentiable):
+        return value._data.shape
+    if isinstance(value, np.ndarray):
+        shape: tuple[int, ...] = value.shape
+        return shape
+    raise TypeError(f"{op}: {argument} must be a Tensor or an array, got {kind(value)}")
 
 
 def number(op: str, argument: str, value: Any) -> float:
@@ -159,6 +166,8 @@ def number(op: str, argument: str, value: Any) -> float:
 
 def not_negative(op: str, argument: str, value: Any) -> float:
     """Return `value` as a float, if it is a finite number of 0 or more."""
+    if type(value) is float and 0.0 <= value < inf:
+        return value
     amount = finite(op, argument, value)
     if amount < 0.0:
         raise ValueError(f"{op}: {argument} must not be negative, got {value}")
@@ -175,7 +184,9 @@ def finite(op: str, argument: str, value: Any) -> float:
 
 def flag(op: str, argument: str, value: Any) -> bool:
     """Return `value` as a bool, if it is one, or 0 or 1."""
-    if isinstance(value, (bool, np.bool_)) or (type(value) is int and value in (0, 1)):
+    if value is True or value is False:
+        return value
+    if isinstance(value, np.bool_) or (type(value) is int and value in (0, 1)):
         return bool(value)
     raise TypeError(f"{op}: {argument} must be True or False, got {excerpt(value)}")
 
@@ -290,6 +301,11 @@ def _bounded(op: str, argument: str, sizes: Sizes) -> Sizes:
             rule = "below 2^31" if number > 0 else "above -2^31"
             raise ValueError(f"{op}: {argument} must be {rule}, got {excerpt(number)}")
     return sizes
+
+
+def _is_plain_pair(value: Any) -> TypeGuard[Pair]:
+    """The usual spelling, which needs no further questions."""
+    return type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int
 
 
 def _is_integer(value: Any) -> bool:

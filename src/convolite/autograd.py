@@ -28,13 +28,14 @@ Array = np.ndarray[tuple[Any, ...], np.dtype[Any]]
 class Differentiable:
     """What the walk needs to know of a tensor; `convolite.Tensor` adds everything else.
 
-    `_creator` is the Context of the call that made it, or None for a leaf.
+    `_creator` is the Context of the call that made it, or None for a leaf. `_grad` becomes a Tensor
+    when somebody asks for it: most gradients are only read by an optimizer.
     """
 
     __slots__ = ("__weakref__", "_creator", "_data", "_grad", "_requires_grad")
 
     _data: Array
-    _grad: Tensor | None
+    _grad: Tensor | Array | None
     _requires_grad: bool
     _creator: Context | None
 
@@ -47,12 +48,10 @@ class Context:
     """
 
     function: type[Function]
+    needs_input_grad: list[bool]
     edges: list[Context | Differentiable | None] | None
     order: int
-
-    def __init__(self, needs_input_grad: list[bool]) -> None:
-        self.needs_input_grad = needs_input_grad
-        self.saved: Any = None
+    saved: Any = None
 
     def save(self, **arrays: Any) -> None:
         """Keep arrays for backward, which reads them back as ``ctx.saved.<name>``."""
@@ -96,18 +95,17 @@ class Function:
     def apply(cls, *arguments: Any) -> Tensor:
         """Run forward on Tensors or arrays and return a Tensor that remembers how it was made."""
         recording = _mode.recording
-        arrays: list[Any] = []
-        edges: list[Context | Differentiable | None] = []
-        for argument in arguments:
+        arrays = list(arguments)
+        edges: list[Context | Differentiable | None] = [None] * len(arrays)
+        needs_input_grad = [False] * len(arrays)
+        for i, argument in enumerate(arguments):
             if isinstance(argument, Differentiable):
-                arrays.append(argument._data)
-                needed = recording and argument._requires_grad
-                edges.append(argument._creator or argument if needed else None)
-            else:
-                arrays.append(argument)
-                edges.append(None)
-        needs_input_grad = [edge is not None for edge in edges]
-        ctx = Context(needs_input_grad)
+                arrays[i] = argument._data
+                if recording and argument._requires_grad:
+                    edges[i] = argument._creator or argument
+                    needs_input_grad[i] = True
+        ctx = Context()
+        ctx.needs_input_grad = needs_input_grad
         output = cls.tensor_type(cls.forward(ctx, *arrays))
         if True in needs_input_grad:
             ctx.function = cls
@@ -153,32 +151,55 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
 
 def _is_shared(grad: Array, grad_output: Array, grads: tuple[Any, ...]) -> bool:
     """Whether another tensor's gradient may live in the same memory as `grad`."""
-    return (
-        grad is grad_output
-        or isinstance(grad.base, np.ndarray)
-        or sum(other is not None and (other is grad or other.base is grad) for other in grads) > 1
-    )
+    if grad is grad_output or isinstance(grad.base, np.ndarray):
+        return True
+    times = 0  # counted in a loop: a generator takes as long as a small operation
+    for other in grads:
+        if other is grad:
+            times += 1
+        elif other is not None and other.base is grad:
+            return True
+    return times > 1
 
 
 def _sum(total: Array, total_is_new: bool, addend: Array, addend_is_new: bool) -> Array:
     """The sum of two gradients, in the memory of one of them if that is in no other hands."""
     if addend_is_new and not total_is_new:
         return _sum(addend, True, total, False)
-    alike = type(addend) is np.ndarray and addend.dtype == total.dtype and total.dtype.isnative
-    if total_is_new and alike and addend.shape == total.shape and total.flags.carray:
-        _core.add_in_place(total, addend)
+    if total_is_new and _add_in_place(total, addend):
         return total
     return _core.binary("add", total, addend)
 
 
+def _add_in_place(total: Array, addend: Array) -> bool:
+    """Let the core add to `total` where it lies, if both are arrays that it can work on."""
+    if type(addend) is not np.ndarray or addend.dtype != total.dtype or not total.dtype.isnative:
+        return False
+    if addend.shape != total.shape or not total.flags.carray:
+        return False
+    _core.add_in_place(total, addend)
+    return True
+
+
 def _accumulate(leaf: Differentiable, grad: Array, is_new: bool) -> None:
-    existing = leaf._grad
-    if existing is None:
-        leaf._grad = Function.tensor_type(grad if is_new else grad.copy())
-    elif existing._data.flags.writeable:
-        np.add(existing._data, grad, out=existing._data)
+    if leaf._grad is None:
+        leaf._grad = grad if is_new else grad.copy()
+        return
+    total = gradient_of(leaf)
+    if _add_in_place(total, grad):
+        return
+    if total.flags.writeable:
+        np.add(total, grad, out=total)
+    elif isinstance(leaf._grad, Differentiable):
+        leaf._grad._data = total + grad
     else:
-        existing._data = existing._data + grad
+        leaf._grad = total + grad
+
+
+def gradient_of(leaf: Differentiable) -> Array:
+    """The array of a gradient that is there."""
+    grad: Any = leaf._grad
+    return grad if isinstance(grad, np.ndarray) else grad._data
 
 
 _FREED = (

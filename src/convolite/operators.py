@@ -132,6 +132,8 @@ class Subtract(Function):
 class Multiply(Function):
     """left * right."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, left: Array, right: Array) -> Array:
         ctx.save(left=left, right=right)
@@ -150,6 +152,8 @@ class Multiply(Function):
 
 class Divide(Function):
     """left / right."""
+
+    gives_new_arrays = True
 
     @staticmethod
     def forward(ctx: Context, left: Array, right: Array) -> Array:
@@ -200,6 +204,8 @@ class Power(Function):
 class Negative(Function):
     """-input."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, input: Array) -> Array:
         return _core.unary("negative", input)
@@ -211,6 +217,8 @@ class Negative(Function):
 
 class Absolute(Function):
     """|input|; the gradient at 0 is 0."""
+
+    gives_new_arrays = True
 
     @staticmethod
     def forward(ctx: Context, input: Array) -> Array:
@@ -226,6 +234,8 @@ class Absolute(Function):
 class Exponential(Function):
     """e ** input; the derivative is the output."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, input: Array) -> Array:
         output = _core.unary("exp", input)
@@ -239,6 +249,8 @@ class Exponential(Function):
 
 class Logarithm(Function):
     """Natural logarithm; the derivative is 1 / input."""
+
+    gives_new_arrays = True
 
     @staticmethod
     def forward(ctx: Context, input: Array) -> Array:

@@ -39,7 +39,7 @@ class Mean(Function):
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        count = prod(ctx.shape[axis] for axis in ctx.axes)
+        count = prod([ctx.shape[axis] for axis in ctx.axes])
         share = np.asarray(grad_output / grad_output.dtype.type(count or 1))
         return _spread(share, ctx.shape, ctx.axes), None, None
 
@@ -96,7 +96,7 @@ class Permute(Function):
 
     @staticmethod
     def forward(ctx: Context, input: Array, axes: tuple[int, ...]) -> Array:
-        ctx.inverse = tuple(np.argsort(axes))
+        ctx.inverse = sorted(range(len(axes)), key=axes.__getitem__)
         return np.asarray(input.transpose(axes))
 
     @staticmethod

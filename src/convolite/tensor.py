@@ -14,7 +14,7 @@ import numpy as np
 
 from convolite import _args, operators, reductions
 from convolite.arithmetic import Arithmetic
-from convolite.autograd import Array, Context, Function, run_backward
+from convolite.autograd import Array, Context, Function, gradient_of, run_backward
 from convolite.interop import REAL_KINDS, as_array, plain_index, without_tensors
 
 
@@ -39,9 +39,10 @@ class Tensor(Arithmetic):
     __slots__ = ()
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
-        plain = type(data) is np.ndarray and data.dtype.kind in REAL_KINDS
-        self._data = data if plain else as_array(data)
-        self._grad: Tensor | None = None
+        if type(data) is not np.ndarray or data.dtype.kind not in REAL_KINDS:
+            data = as_array(data)
+        self._data = data
+        self._grad: Tensor | Array | None = None
         self._creator: Context | None = None
         self._requires_grad = False
         if requires_grad is not False:
@@ -99,6 +100,8 @@ class Tensor(Arithmetic):
     @property
     def grad(self) -> Tensor | None:
         """Gradient accumulated by `backward`, or None."""
+        if self._grad is not None and not isinstance(self._grad, Tensor):
+            self._grad = Tensor(self._grad)
         return self._grad
 
     @grad.setter
@@ -117,7 +120,7 @@ class Tensor(Arithmetic):
         if set_to_none or self._grad is None:
             self._grad = None
         else:
-            self._grad._data[...] = 0.0
+            gradient_of(self)[...] = 0.0
 
     def numpy(self) -> Array:
         """Return the elements as an ndarray that shares memory with the tensor."""
@@ -176,7 +179,7 @@ class Tensor(Arithmetic):
         ValueError
             If `grad` has another shape.
         """
-        keeping = _args.flag("backward", "retain_graph", retain_graph)
+        keeping = retain_graph is not False and _args.flag("backward", "retain_graph", retain_graph)
         if not self._requires_grad:
             raise RuntimeError(
                 "backward: the tensor does not depend on anything with requires_grad=True"
@@ -276,6 +279,8 @@ class Tensor(Arithmetic):
         return reductions.Permute.apply(self, order)
 
     def _gradient(self, op: str, value: Any) -> Array:
+        if type(value) is np.ndarray and value.dtype == self._data.dtype:
+            return value
         return as_array(value, op, "grad").astype(self.dtype, copy=False)
 
     def _axis(self, op: str, argument: str, axis: Any) -> int:

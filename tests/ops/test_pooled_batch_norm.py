@@ -68,8 +68,7 @@ def in_one(p, activation, running):
 
 def one_by_one(p, activation, running):
     normalised = functional.batch_norm(p.input, *running, p.weight, p.bias, True, MOMENTUM, EPS)
-    kernel, stride, padding, dilation, ceil_mode = p.window
-    pooled = MaxPool2d.apply(normalised, kernel, stride, padding, dilation, ceil_mode, "none", None)
+    pooled = MaxPool2d.apply(normalised, p.window, "none", None)
     return pooled if activation is None else getattr(functional, activation)(pooled)
 
 

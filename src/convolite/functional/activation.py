@@ -20,6 +20,8 @@ _SAVES_OUTPUT = frozenset(["relu", "relu6", "sigmoid", "tanh"])
 class Activation(Function):
     """An elementwise function of the core, by its name; `parameter` is a slope or alpha."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, input: Array, name: str, parameter: float) -> Array:
         output = _core.activation_forward(name, input, parameter)
@@ -36,6 +38,8 @@ class Activation(Function):
 class Softmax(Function):
     """exp(input) divided by its sum along an axis."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, input: Array, axis: int) -> Array:
         output = _core.softmax_forward(input, axis)
@@ -50,6 +54,8 @@ class Softmax(Function):
 
 class LogSoftmax(Function):
     """Logarithm of softmax along an axis."""
+
+    gives_new_arrays = True
 
     @staticmethod
     def forward(ctx: Context, input: Array, axis: int) -> Array:

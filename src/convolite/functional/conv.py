@@ -24,16 +24,12 @@ class Conv2d(Function):
         input: Array,
         weight: Array,
         bias: Array | None,
-        stride: Pair,
-        padding: Quadruple,
-        dilation: Pair,
-        groups: int,
+        geometry: tuple[Pair, Quadruple, Pair, int],
         activation: str,
     ) -> Array:
-        images = input if input.ndim != 3 else input[None]
-        output = _core.conv2d_forward(
-            images, weight, bias, stride, padding, dilation, groups, activation
-        )
+        unbatched = input.ndim == 3
+        images = input[None] if unbatched else input
+        output = _core.conv2d_forward(images, weight, bias, *geometry, activation)
         needs_input, needs_weight = ctx.needs_input_grad[:2]
         ctx.save(
             images=images if needs_weight else None,
@@ -41,10 +37,8 @@ class Conv2d(Function):
             output=None if activation == "none" else output,
         )
         ctx.shapes = images.shape, weight.shape
-        ctx.geometry = stride, padding, dilation, groups
-        ctx.activation = activation
-        ctx.unbatched = input.ndim == 3
-        return output[0] if ctx.unbatched else output
+        ctx.geometry, ctx.activation, ctx.unbatched = geometry, activation, unbatched
+        return output[0] if unbatched else output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
@@ -66,7 +60,7 @@ class Conv2d(Function):
             )
         if ctx.needs_input_grad[2]:
             grad_bias = _core.conv2d_backward_bias(grad_output)
-        return grad_input, grad_weight, grad_bias, None, None, None, None, None
+        return grad_input, grad_weight, grad_bias, None, None
 
 
 def conv2d(
@@ -130,13 +124,5 @@ def conv2d(
     steps = pair("conv2d", "stride", stride)
     spacing = pair("conv2d", "dilation", dilation)
     borders = padding4("conv2d", padding, input_shape[-2:], weight_shape[2:], steps, spacing)
-    return Conv2d.apply(
-        input,
-        weight,
-        bias,
-        steps,
-        borders,
-        spacing,
-        size("conv2d", "groups", groups),
-        fused_activation("conv2d", activation),
-    )
+    geometry = steps, borders, spacing, size("conv2d", "groups", groups)
+    return Conv2d.apply(input, weight, bias, geometry, fused_activation("conv2d", activation))

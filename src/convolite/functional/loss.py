@@ -20,6 +20,8 @@ REDUCTIONS = ("none", "mean", "sum")
 class CrossEntropy(Function):
     """Log-softmax and the loss of class numbers in one pass over the logits (N, C, ...)."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(
         ctx: Context,

@@ -24,8 +24,7 @@ class BatchNorm(Function):
         weight: Array | None,
         bias: Array | None,
         residual: Array | None,
-        running_mean: Any,
-        running_var: Any,
+        running: tuple[Any, Any],
         training: bool,
         momentum: float,
         eps: float,
@@ -33,26 +32,26 @@ class BatchNorm(Function):
     ) -> Array:
         if training:
             output, mean, inv_std = _core.batch_norm_forward_training(
-                input, weight, bias, running_mean, running_var, momentum, eps, activation, residual
+                input, weight, bias, *running, momentum, eps, activation, residual
             )
         else:
             output = _core.batch_norm_forward_inference(
-                input, weight, bias, running_mean, running_var, eps, activation, residual
+                input, weight, bias, *running, eps, activation, residual
             )
-            mean, inv_std = _running(running_mean, running_var, eps, input.dtype)
+            if True not in ctx.needs_input_grad:
+                return output
+            mean, inv_std = _running(running, eps, input.dtype)
         ctx.training, ctx.activation = training, activation
-        ctx.has_residual = residual is not None
-        ctx.gated = ctx.has_residual and activation != "none"
+        ctx.gated = residual is not None and activation != "none"
         # x_hat and the activation's derivative are recomputed from these: C floats each, not
         # another N*C*H*W. With a residual the output tells what passed, and is kept anyway.
-        saved_output = output if ctx.gated else None
         ctx.save(
             input=input,
             weight=weight,
             bias=bias,
             mean=mean,
             inv_std=inv_std,
-            output=saved_output,
+            output=output if ctx.gated else None,
         )
         return output
 
@@ -70,10 +69,17 @@ class BatchNorm(Function):
             ctx.activation,
             saved.output,
         )
-        grad_residual = passed if ctx.gated else grad_output
-        grads = (grad_input, grad_weight, grad_bias, grad_residual if ctx.has_residual else None)
-        needed = zip(grads, ctx.needs_input_grad, strict=False)
-        return *(grad if wanted else None for grad, wanted in needed), *[None] * 6
+        needed = ctx.needs_input_grad
+        return (
+            grad_input if needed[0] else None,
+            grad_weight if needed[1] else None,
+            grad_bias if needed[2] else None,
+            (passed if ctx.gated else grad_output) if needed[3] else None,
+            *_NO_GRADIENTS,
+        )
+
+
+_NO_GRADIENTS = (None,) * 5  # of what is no tensor
 
 
 class PooledBatchNorm(Function):
@@ -87,8 +93,7 @@ class PooledBatchNorm(Function):
         input: Array,
         weight: Array | None,
         bias: Array | None,
-        running_mean: Any,
-        running_var: Any,
+        running: tuple[Any, Any],
         training: bool,
         momentum: float,
         eps: float,
@@ -97,13 +102,15 @@ class PooledBatchNorm(Function):
     ) -> Array:
         if training:
             output, offsets, mean, inv_std = _core.pooled_batch_norm_forward_training(
-                input, weight, bias, running_mean, running_var, momentum, eps, activation, *window
+                input, weight, bias, *running, momentum, eps, activation, *window
             )
         else:
             output, offsets = _core.pooled_batch_norm_forward_inference(
-                input, weight, bias, running_mean, running_var, eps, activation, *window
+                input, weight, bias, *running, eps, activation, *window
             )
-            mean, inv_std = _running(running_mean, running_var, eps, input.dtype)
+            if True not in ctx.needs_input_grad:
+                return output
+            mean, inv_std = _running(running, eps, input.dtype)
         ctx.training, ctx.activation, ctx.window = training, activation, window
         ctx.save(
             input=input,
@@ -120,11 +127,17 @@ class PooledBatchNorm(Function):
         saved = ctx.saved
         rules = *ctx.window, ctx.activation, saved.output
         unpooled = _core.max_pool2d_backward(grad_output, saved.offsets, saved.input.shape, *rules)
-        grads = _core.batch_norm_backward(
+        grad_input, grad_weight, grad_bias, _ = _core.batch_norm_backward(
             unpooled, saved.input, saved.weight, saved.mean, saved.inv_std, ctx.training
-        )[:3]
-        needed = zip(grads, ctx.needs_input_grad, strict=False)
-        return *(grad if wanted else None for grad, wanted in needed), *[None] * 7
+        )
+        needed = ctx.needs_input_grad
+        return (
+            grad_input if needed[0] else None,
+            grad_weight if needed[1] else None,
+            grad_bias if needed[2] else None,
+            *_NO_GRADIENTS,
+            None,
+        )
 
 
 def batch_norm(
@@ -185,8 +198,7 @@ def batch_norm(
         weight,
         bias,
         residual,
-        _statistics("running_mean", running_mean),
-        _statistics("running_var", running_var),
+        (_statistics("running_mean", running_mean), _statistics("running_var", running_var)),
         flag("batch_norm", "training", training),
         not_negative("batch_norm", "momentum", momentum),
         not_negative("batch_norm", "eps", eps),
@@ -215,8 +227,7 @@ def pooled_batch_norm(
         input,
         weight,
         bias,
-        _statistics("running_mean", running_mean),
-        _statistics("running_var", running_var),
+        (_statistics("running_mean", running_mean), _statistics("running_var", running_var)),
         training,
         momentum,
         eps,
@@ -225,10 +236,10 @@ def pooled_batch_norm(
     )
 
 
-def _running(mean: Any, var: Any, eps: float, dtype: Any) -> tuple[Array, Array]:
+def _running(running: tuple[Any, Any], eps: float, dtype: Any) -> tuple[Array, Array]:
     """Mean and inverse deviation that backward keeps: copies, for training may change them."""
-    inv_std = 1 / np.sqrt(np.asarray(var, np.float64) + eps)
-    return np.array(mean), inv_std.astype(dtype)
+    mean, var = running
+    return mean.copy(), (1 / np.sqrt(var.astype(np.float64) + eps)).astype(dtype)
 
 
 def _statistics(argument: str, value: Any) -> Array | None:

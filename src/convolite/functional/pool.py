@@ -19,23 +19,20 @@ from convolite.tensor import Tensor
 class MaxPool2d(Function):
     """The greatest pixel of each window; the gradient goes to the first of equal ones."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(
         ctx: Context,
         input: Array,
-        kernel: Pair,
-        stride: Pair,
-        padding: Quadruple,
-        dilation: Pair,
-        ceil_mode: bool,
+        window: tuple[Pair, Pair, Quadruple, Pair, bool],
         activation: str,
         found: list[Array] | None,
     ) -> Array:
         images = _batched(input)
-        window = kernel, stride, padding, dilation, ceil_mode, activation
-        ctx.input_shape, ctx.window = images.shape, window
+        ctx.input_shape, ctx.window, ctx.activation = images.shape, window, activation
         ctx.unbatched = input.ndim == 3
-        output, offsets = _core.max_pool2d_forward(images, *window)
+        output, offsets = _core.max_pool2d_forward(images, *window, activation)
         # One byte for each output pixel, and the output if it tells what passed the activation.
         ctx.save(offsets=offsets, output=None if activation == "none" else output)
         if found is not None:
@@ -44,29 +41,23 @@ class MaxPool2d(Function):
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        rules = *ctx.window, ctx.saved.output
+        rules = *ctx.window, ctx.activation, ctx.saved.output
         grad_input = _core.max_pool2d_backward(
             _batched(grad_output), ctx.saved.offsets, ctx.input_shape, *rules
         )
-        return grad_input[0] if ctx.unbatched else grad_input, *[None] * 7
+        return grad_input[0] if ctx.unbatched else grad_input, None, None, None
 
 
 class AvgPool2d(Function):
     """The mean of each window."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(
-        ctx: Context,
-        input: Array,
-        kernel: Pair,
-        stride: Pair,
-        padding: Quadruple,
-        ceil_mode: bool,
-        count_include_pad: bool,
-        divisor_override: int,
+        ctx: Context, input: Array, rules: tuple[Pair, Pair, Quadruple, bool, bool, int]
     ) -> Array:
         images = _batched(input)
-        rules = kernel, stride, padding, ceil_mode, count_include_pad, divisor_override
         ctx.geometry = images.shape, *rules
         ctx.unbatched = input.ndim == 3
         output = _core.avg_pool2d_forward(images, *rules)
@@ -75,11 +66,13 @@ class AvgPool2d(Function):
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
         grad_input = _core.avg_pool2d_backward(_batched(grad_output), *ctx.geometry)
-        return grad_input[0] if ctx.unbatched else grad_input, None, None, None, None, None, None
+        return grad_input[0] if ctx.unbatched else grad_input, None
 
 
 class AdaptiveAvgPool2d(Function):
     """The means of windows that cut the image into a given number of rows and columns."""
+
+    gives_new_arrays = True
 
     @staticmethod
     def forward(ctx: Context, input: Array, output_size: Pair) -> Array:
@@ -171,7 +164,7 @@ def max_pool2d(
     shape = _image_shape("max_pool2d", input)
     window = max_window("max_pool2d", kernel_size, stride, padding, dilation, ceil_mode)
     found: list[Array] | None = [] if flag("max_pool2d", "return_indices", return_indices) else None
-    output = MaxPool2d.apply(input, *window, fused_activation("max_pool2d", activation), found)
+    output = MaxPool2d.apply(input, window, fused_activation("max_pool2d", activation), found)
     if not found:
         return output
     kernel, steps, borders, spacing, _ = window
@@ -229,15 +222,9 @@ def avg_pool2d(
         divisor = size("avg_pool2d", "divisor_override", divisor_override)
         if divisor == 0:
             raise ValueError("avg_pool2d: divisor_override must not be zero")
-    return AvgPool2d.apply(
-        input,
-        kernel,
-        steps,
-        borders,
-        flag("avg_pool2d", "ceil_mode", ceil_mode),
-        flag("avg_pool2d", "count_include_pad", count_include_pad),
-        divisor,
-    )
+    ceiling = flag("avg_pool2d", "ceil_mode", ceil_mode)
+    counting = flag("avg_pool2d", "count_include_pad", count_include_pad)
+    return AvgPool2d.apply(input, (kernel, steps, borders, ceiling, counting, divisor))
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Any) -> Tensor:

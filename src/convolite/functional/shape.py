@@ -29,13 +29,19 @@ class Concatenate(Function):
 
     @staticmethod
     def forward(ctx: Context, axis: int, *inputs: Array) -> Array:
-        ctx.axis = axis
-        ctx.ends = np.cumsum([input.shape[axis] for input in inputs])
+        ctx.before = (slice(None),) * axis
+        ctx.lengths = [input.shape[axis] for input in inputs]
         return np.concatenate(inputs, axis)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        return None, *np.split(grad_output, ctx.ends[:-1], ctx.axis)
+        grads: list[Array | None] = [None]
+        end = 0
+        for length in ctx.lengths:
+            begin, end = end, end + length
+            part = *ctx.before, slice(begin, end)
+            grads.append(grad_output[part])
+        return tuple(grads)
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
@@ -88,28 +94,34 @@ class Pad(Function):
     def forward(
         ctx: Context, input: Array, widths: tuple[tuple[int, int], ...], value: float
     ) -> Array:
-        ctx.shape, ctx.widths = input.shape, widths
-        inner = input[_kept(input.shape, widths)]
-        return np.pad(
-            inner,
-            [(max(before, 0), max(after, 0)) for before, after in widths],
-            constant_values=value,
+        output = np.full(
+            [size + sum(width) for size, width in zip(input.shape, widths, strict=True)],
+            value,
+            input.dtype,
         )
+        ctx.shape = input.shape
+        ctx.common = _common(input.shape, output.shape, widths)
+        inside, outside = ctx.common
+        output[outside] = input[inside]
+        return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
         grad_input = np.zeros(ctx.shape, grad_output.dtype)
-        opposite = tuple((-before, -after) for before, after in ctx.widths)
-        grad_input[_kept(ctx.shape, ctx.widths)] = grad_output[_kept(grad_output.shape, opposite)]
+        inside, outside = ctx.common
+        grad_input[inside] = grad_output[outside]
         return grad_input, None, None
 
 
-def _kept(shape: tuple[int, ...], widths: tuple[tuple[int, int], ...]) -> tuple[slice, ...]:
-    """The part of an array that negative widths leave."""
-    return tuple(
-        slice(max(-before, 0), size - max(-after, 0))
-        for size, (before, after) in zip(shape, widths, strict=True)
-    )
+def _common(
+    inner: tuple[int, ...], outer: tuple[int, ...], widths: tuple[tuple[int, int], ...]
+) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Where in an array and in the padded one the elements are that both have."""
+    inside, outside = [], []
+    for own, padded, (before, after) in zip(inner, outer, widths, strict=True):
+        inside.append(slice(max(-before, 0), own - max(-after, 0)))
+        outside.append(slice(max(before, 0), padded - max(after, 0)))
+    return tuple(inside), tuple(outside)
 
 
 def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:

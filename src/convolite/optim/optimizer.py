@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, ClassVar
 
 from convolite._args import excerpt, items, not_negative
-from convolite.autograd import Array
+from convolite.autograd import Array, gradient_of
 from convolite.optim.saved import check_saved, restored
 from convolite.tensor import Tensor
 
@@ -168,13 +168,12 @@ class Optimizer:
         """
         batches: dict[Hashable, tuple[list[Tensor], list[Array], list[Array]]] = {}
         for parameter in group["params"]:
-            gradient = parameter._grad
-            if gradient is not None:
+            if parameter._grad is not None:
                 state = self.state.get(parameter, {})
                 batch = batches.setdefault((parameter.dtype, label(state)), ([], [], []))
                 batch[0].append(parameter)
                 batch[1].append(parameter._data)
-                batch[2].append(gradient._data)
+                batch[2].append(gradient_of(parameter))
         return list(batches.values())
 
     @classmethod

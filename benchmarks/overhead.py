@@ -1,0 +1,267 @@
+"""Time what Python adds to an operation: calls on tensors of one element, beyond those of the core.
+
+Each operation of `convolite.functional` and each operator runs forward, and forward and backward
+with a gradient for every input. The calls of the core that they make are recorded and then made
+again with the same arrays, in turn with the operation; what remains is Python's. Where numpy does
+the work (cat, pad, dropout, nll_loss, powers), all of it counts as Python's.
+
+An optimizer's step on the parameters of resnet20 is compared with the core's pass over one array of
+as many elements; `zero_grad` stands beside it.
+
+    python benchmarks/overhead.py
+    python benchmarks/overhead.py --filter conv2d --rounds 50
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+import convolite
+from convolite import _core, functional, models, optim
+from convolite.autograd import Array
+
+FORWARD_LIMIT, BACKWARD_LIMIT, STEP_LIMIT = 6.0, 12.0, 30.0  # microseconds
+IMAGE = (1, 1, 1, 1)
+LABEL = np.zeros(1, np.int64)
+ZERO, ONE = np.zeros(1, np.float32), np.ones(1, np.float32)
+
+Call = Callable[[], Any]
+
+
+class Operation(NamedTuple):
+    """A differentiable call and the shapes of its inputs, the smallest that it takes."""
+
+    call: Callable[..., Any]
+    shapes: tuple[tuple[int, ...], ...] = (IMAGE,)
+
+
+def normed(*tensors: Any, training: bool) -> Any:
+    image, weight, bias, *residual = tensors
+    options = {"residual": residual[0], "activation": "relu"} if residual else {}
+    return functional.batch_norm(image, ZERO, ONE, weight, bias, training=training, **options)
+
+
+ACTIVATIONS = "relu leaky_relu relu6 elu gelu silu hardswish hardsigmoid sigmoid tanh"
+OPERATIONS = {
+    "conv2d": Operation(functional.conv2d, (IMAGE, IMAGE, (1,))),
+    "conv2d, no bias": Operation(functional.conv2d, (IMAGE, IMAGE)),
+    "conv2d, relu": Operation(
+        lambda *all: functional.conv2d(*all, padding=(0, 0), activation="relu"),
+        (IMAGE, IMAGE, (1,)),
+    ),
+    "linear": Operation(functional.linear, ((1, 1), (1, 1), (1,))),
+    "batch_norm, training": Operation(
+        lambda *all: normed(*all, training=True), ((1, 1, 1, 2), (1,), (1,))
+    ),
+    "batch_norm, inference": Operation(
+        lambda *all: normed(*all, training=False), (IMAGE, (1,), (1,))
+    ),
+    "batch_norm, residual": Operation(
+        lambda *all: normed(*all, training=True), ((1, 1, 1, 2), (1,), (1,), (1, 1, 1, 2))
+    ),
+    "max_pool2d": Operation(lambda image: functional.max_pool2d(image, 1)),
+    "avg_pool2d": Operation(lambda image: functional.avg_pool2d(image, 1)),
+    "adaptive_avg_pool2d": Operation(lambda image: functional.adaptive_avg_pool2d(image, 1)),
+    **{name: Operation(getattr(functional, name)) for name in ACTIVATIONS.split()},
+    "softmax": Operation(lambda image: functional.softmax(image, 1)),
+    "log_softmax": Operation(lambda image: functional.log_softmax(image, 1)),
+    "cross_entropy": Operation(lambda rows: functional.cross_entropy(rows, LABEL), ((1, 1),)),
+    "nll_loss": Operation(lambda rows: functional.nll_loss(rows, LABEL), ((1, 1),)),
+    "mse_loss": Operation(functional.mse_loss, (IMAGE, IMAGE)),
+    "flatten": Operation(lambda image: functional.flatten(image, 1)),
+    "cat": Operation(lambda *all: functional.cat(all), (IMAGE, IMAGE)),
+    "pad": Operation(lambda image: functional.pad(image, (0, 0))),
+    "dropout": Operation(functional.dropout),
+    "dropout2d": Operation(functional.dropout2d),
+    "a + b": Operation(lambda a, b: a + b, (IMAGE, IMAGE)),
+    "a - b": Operation(lambda a, b: a - b, (IMAGE, IMAGE)),
+    "a * b": Operation(lambda a, b: a * b, (IMAGE, IMAGE)),
+    "a / b": Operation(lambda a, b: a / b, (IMAGE, IMAGE)),
+    "a ** 2": Operation(lambda a: a**2),
+    "a @ b": Operation(lambda a, b: a @ b, ((1, 1), (1, 1))),
+    "a + 1": Operation(lambda a: a + 1),
+    "a * 2.0": Operation(lambda a: a * 2.0),
+    "-a": Operation(lambda a: -a),
+    "abs": Operation(abs),
+    "exp": Operation(lambda a: a.exp()),
+    "log": Operation(lambda a: a.log()),
+    "sum": Operation(lambda a: a.sum()),
+    "mean": Operation(lambda a: a.mean()),
+    "max": Operation(lambda a: a.max()),
+    "reshape": Operation(lambda a: a.reshape(1, -1)),
+    "permute": Operation(lambda a: a.permute(0, 2, 3, 1)),
+    "a[0]": Operation(lambda a: a[0]),
+}
+
+OPTIMIZERS: dict[str, Callable[[list[Any]], optim.Optimizer]] = {
+    "SGD": lambda parameters: optim.SGD(parameters, lr=0.1),
+    "SGD, momentum": lambda parameters: optim.SGD(
+        parameters, lr=0.1, momentum=0.9, weight_decay=1e-4
+    ),
+    "Adam": lambda parameters: optim.Adam(parameters),
+    "AdamW": lambda parameters: optim.AdamW(parameters),
+    "RMSprop": lambda parameters: optim.RMSprop(parameters),
+}
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    print(f"microseconds, lower quartiles of {arguments.rounds} turns of {arguments.calls} calls")
+    print(f"{'':24}{'-------- forward --------':>27}{'-- forward and backward --':>30}")
+    print(f"{'':24}{'all':>9}{'core':>9}{'Python':>9}   {'all':>9}{'core':>9}{'Python':>9}")
+    operations = measure(arguments)
+    for way, limit in (("forward", FORWARD_LIMIT), ("backward", BACKWARD_LIMIT)):
+        worst = sorted(operations, key=lambda name: -operations[name][way]["python"])[:4]
+        text = ", ".join(f"{name} {operations[name][way]['python']:.1f}" for name in worst)
+        print(f"most of Python, {way} (limit {limit:g}): {text}")
+    steps = measure_steps(arguments) if arguments.filter in "optimizers" else {}
+    if arguments.json is not None:
+        results = {"operations": operations, "steps": steps}
+        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=60, help="turns of each call")
+    parser.add_argument("--calls", type=int, default=50, help="calls in a turn")
+    parser.add_argument("--filter", default="", help="only names that hold this")
+    parser.add_argument("--json", type=Path, help="write the results here")
+    return parser.parse_args()
+
+
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What every operation takes, in all, in the core and beyond it."""
+    contenders: dict[tuple[str, str], list[Call]] = {}
+    for name, operation in OPERATIONS.items():
+        if arguments.filter in name:
+            for way, call in calls_of(operation).items():
+                contenders[name, way] = [call, replay(call)]
+    flat = [call for pair in contenders.values() for call in pair]
+    times = iter(in_turn(flat, arguments.rounds, arguments.calls))
+    rows: dict[str, Any] = {}
+    for name, way in contenders:
+        rows.setdefault(name, {})[way] = beyond("all", "core", "python", next(times), next(times))
+    for name, row in rows.items():
+        print(f"{name:24}" + "   ".join(line(row[way]) for way in row))
+    return rows
+
+
+def calls_of(operation: Operation) -> dict[str, Call]:
+    rng = np.random.default_rng(7)
+    tensors = [
+        convolite.tensor(rng.random(shape, np.float32) + 1, requires_grad=True)
+        for shape in operation.shapes
+    ]
+    gradient = np.ones(operation.call(*tensors).shape, np.float32)
+
+    def forward() -> None:
+        operation.call(*tensors)
+
+    def backward() -> None:
+        operation.call(*tensors).backward(gradient)
+        for tensor in tensors:
+            tensor.grad = None
+
+    return {"forward": forward, "backward": backward}
+
+
+def beyond(
+    whole_name: str, part_name: str, name: str, whole: list[float], part: list[float]
+) -> dict[str, float]:
+    """Lower quartiles of two lists of times, and of what is between them in one round."""
+    differences = [a - b for a, b in zip(whole, part, strict=True)]
+    figures = (statistics.quantiles(times, n=4)[0] for times in (whole, part, differences))
+    return dict(zip((whole_name, part_name, name), figures, strict=True))
+
+
+def line(figures: dict[str, float]) -> str:
+    return "".join(f"{value:9.2f}" for value in figures.values())
+
+
+def replay(call: Call) -> Call:
+    """A function that makes the calls of the core that `call` makes, with the same arguments."""
+    calls: list[tuple[Callable[..., Any], tuple[Any, ...]]] = []
+    core = {name: value for name, value in vars(_core).items() if not name.startswith("_")}
+
+    def recorder(function: Callable[..., Any]) -> Callable[..., Any]:
+        def record(*arguments: Any) -> Any:
+            calls.append((function, arguments))
+            return function(*arguments)
+
+        return record
+
+    try:
+        for name, function in core.items():
+            setattr(_core, name, recorder(function))
+        call()
+    finally:
+        for name, function in core.items():
+            setattr(_core, name, function)
+
+    def again() -> None:
+        for function, arguments in calls:
+            function(*arguments)
+
+    return again
+
+
+def in_turn(contenders: list[Call], rounds: int, calls: int) -> list[list[float]]:
+    """Microseconds of one call of each contender, in every round; rounds outermost, since other
+    users of the machine come and go."""
+    times: list[list[float]] = [[] for _ in contenders]
+    for _ in range(rounds):
+        for contender, found in zip(contenders, times, strict=True):
+            begin = time.perf_counter()
+            for _ in range(calls):
+                contender()
+            found.append(1e6 * (time.perf_counter() - begin) / calls)
+    return times
+
+
+def measure_steps(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Each optimizer's step on resnet20, the core's bare pass over as many bytes, and zero_grad."""
+    print(f"\nresnet20{'':16}{'step':>9}{'pass':>9}{'beyond':>9}{'zero_grad':>12}")
+    rows = {}
+    for name, build in OPTIMIZERS.items():
+        parameters = list(models.resnet20().parameters())
+        for parameter in parameters:
+            parameter.grad = convolite.Tensor(np.full_like(parameter.numpy(), 1e-3))
+        optimizer = build(parameters)
+        optimizer.step()
+        bare = bare_pass(name, sum(parameter.size for parameter in parameters))
+        step, core = in_turn([optimizer.step, bare], arguments.rounds, arguments.calls)
+        rows[name] = beyond("step", "pass", "beyond", step, core)
+        cleared = in_turn([optimizer.zero_grad], arguments.rounds, arguments.calls)[0]
+        rows[name]["zero_grad"] = statistics.quantiles(cleared, n=4)[0]
+        print(f"{name:24}{line(rows[name])}", flush=True)
+    print(f"limit beyond the pass: {STEP_LIMIT:g}")
+    return rows
+
+
+def bare_pass(name: str, size: int) -> Call:
+    """The core's step of the same rule on one array of `size` elements."""
+
+    def array() -> list[Array]:
+        return [np.full(size, 1e-3, np.float32)]
+
+    values, gradients, first, second = array(), array(), array(), array()
+    if name.startswith("SGD"):
+        options = (0.9, 0.0, 1e-4) if "momentum" in name else (0.0, 0.0, 0.0)
+        buffers = first if "momentum" in name else []
+        return lambda: _core.sgd_step(values, gradients, buffers, False, 0.1, *options, False)
+    return lambda: _core.adam_step(
+        values, gradients, first, second, 2, 1e-3, 0.9, 0.999, 1e-8, 0.0, name == "AdamW"
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
