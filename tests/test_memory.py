@@ -1,7 +1,8 @@
-"""What a training asks of the system: no memory after the first steps."""
+"""What a training asks of the system: no memory after the first steps, and not much before."""
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,37 @@ for step in range(30):
 os.write(2, b"all steps done")
 """
 CALLS = "mmap,munmap,mremap,brk,madvise"
+
+PEAK = """
+import argparse, resource, sys
+import train_step
+network = train_step.NETWORKS[sys.argv[1]]
+options = argparse.Namespace(threads=2, batch=network.batch)
+step, _ = train_step.build_convolite(options, network)
+for _ in range(3):
+    step()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+@pytest.mark.parametrize(
+    ("network", "pytorch"),
+    [("sample_cnn", 346), ("resnet20", 481), ("resnet18", 781), ("mobilenet_v2", 1042)],
+)
+def test_a_training_process_takes_little_memory(network: str, pytorch: float) -> None:
+    """At most 0.6 of the MiB that PyTorch 2.13 takes for the same steps (see docs/benchmarks.md).
+
+    Python, numpy and the library are in it.
+    """
+    benchmarks = Path(__file__).parents[1] / "benchmarks"
+    command = [sys.executable, "-c", PEAK, network]
+    paths = [str(benchmarks), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    run = subprocess.run(
+        command, env=environment, check=True, capture_output=True, text=True, timeout=120
+    )
+    assert float(run.stdout) < 0.6 * pytorch
 
 
 @pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")

@@ -2,7 +2,9 @@
 #include <convolite/runtime.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <random>
 #include <thread>
 #include <vector>
 
@@ -61,6 +63,60 @@ TEST_F(BufferCache, keeps_no_more_than_the_peak_of_use_or_64_megabytes) {
   for (Index extra = 0; extra < 8; ++extra) Buffer<char>(block + extra * (3 << 20));
   const MemoryStats stats = memory_stats();
   EXPECT_LE(stats.cached, std::max<Index>(64 << 20, stats.peak_in_use));
+}
+
+TEST_F(BufferCache, large_blocks_share_what_one_left_and_join_again) {
+  const Index piece = 3 << 20;
+  const char* whole = Buffer<char>(8 * piece).get();
+  const MemoryStats before = memory_stats();
+  for (int turn = 0; turn < 3; ++turn) {
+    std::vector<Buffer<char>> pieces;
+    for (int i = 0; i < 7; ++i) {
+      pieces.emplace_back(piece);
+      EXPECT_EQ(0u, reinterpret_cast<std::uintptr_t>(pieces.back().get()) % kAlignment);
+      EXPECT_GE(pieces.back().get(), whole);
+      EXPECT_LE(pieces.back().get() + piece, whole + 8 * piece);
+    }
+    for (const int i : {3, 0, 6, 4, 2, 1, 5}) pieces[static_cast<std::size_t>(i)] = {};
+    EXPECT_EQ(whole, Buffer<char>(8 * piece).get());
+  }
+  EXPECT_EQ(before.allocated, memory_stats().allocated);
+  EXPECT_EQ(before.in_use, memory_stats().in_use);
+}
+
+TEST_F(BufferCache, large_blocks_in_use_overlap_nowhere) {
+  std::mt19937 random(5);
+  std::vector<Buffer<unsigned char>> blocks(24);
+  std::vector<Index> sizes(blocks.size(), 0);
+  for (int step = 0; step < 2000; ++step) {
+    const std::size_t i = random() % blocks.size();
+    for (Index at = 0; at < sizes[i]; at += 4096) ASSERT_EQ(i, blocks[i][at]);
+    blocks[i] = {};
+    sizes[i] = random() % 3 == 0 ? 0 : (256 << 10) + static_cast<Index>(random() % (2 << 20));
+    blocks[i] = Buffer<unsigned char>(sizes[i]);
+    for (Index at = 0; at < sizes[i]; at += 4096) blocks[i][at] = static_cast<unsigned char>(i);
+    if (step % 500 == 0) release_memory();
+  }
+}
+
+TEST_F(BufferCache, free_parts_of_a_region_in_use_are_given_back_and_used_again) {
+  std::vector<Buffer<char>> pieces;
+  for (int i = 0; i < 5; ++i) pieces.emplace_back(4 << 20);
+  std::fill_n(pieces[2].get(), 4 << 20, 'c');
+  const char* second = pieces[1].get();
+  pieces[3] = {};
+  pieces[1] = {};
+  EXPECT_GE(memory_stats().cached, 8 << 20);
+  release_memory();
+  EXPECT_EQ(0, memory_stats().cached);
+  const MemoryStats before = memory_stats();
+  pieces[1] = Buffer<char>(4 << 20);
+  EXPECT_EQ(second, pieces[1].get());
+  EXPECT_EQ(before.allocated, memory_stats().allocated);
+  EXPECT_EQ((4 << 20), std::count(pieces[2].get(), pieces[2].get() + (4 << 20), 'c'));
+  pieces.clear();
+  release_memory();
+  EXPECT_EQ(0, memory_stats().cached);
 }
 
 TEST_F(BufferCache, an_impossible_size_is_bad_alloc) {

@@ -1,7 +1,6 @@
-// The reuse cache behind every result and every piece of scratch. Free blocks stand in two lists
-// that live in the blocks themselves, so that giving a block back cannot fail and costs no
-// allocation: one list for each size class (newest last, taken from the end) and one of all blocks
-// by age (trimmed from the front).
+// The reuse cache behind every result and every piece of scratch. Large blocks come from the arena.
+// Small ones keep their size when they are free and stand in two lists: one for each size class
+// (newest last, taken from the end) and one of all blocks by age (trimmed from the front).
 #include "runtime/buffer.h"
 
 #include <convolite/runtime.h>
@@ -15,35 +14,15 @@
 #include <mutex>
 #include <new>
 
-#include "runtime/integers.h"
+#include "runtime/arena.h"
+#include "runtime/free_lists.h"
 
 namespace convolite {
 namespace {
 
 constexpr std::uint64_t kGuard = 0x7ff7c0ffee7ff7c0;  // written after a poisoned buffer's last byte
 constexpr Index kFreeCacheFloor = 64 << 20;           // cached bytes always allowed
-constexpr Index kLargestBuffer = Index{1} << 56;
-
-// An element of a circular list; alone, a list's end or a block in no list.
-struct Link {
-  Link* before = this;
-  Link* after = this;
-
-  Link() = default;
-  Link(const Link&) = delete;
-  Link& operator=(const Link&) = delete;
-  bool alone() const { return after == this; }
-  void insert_before(Link& next) {
-    before = next.before;
-    after = &next;
-    before->after = after->before = this;
-  }
-  void remove() {
-    before->after = after;
-    after->before = before;
-    before = after = this;
-  }
-};
+constexpr Index kLargestSmall = 256 << 10;            // anything larger is the arena's
 
 struct SizeLink : Link {};
 struct AgeLink : Link {};
@@ -70,30 +49,12 @@ void* pointer_of(Header* header) {
   return reinterpret_cast<char*>(header) + kAlignment;
 }
 
-// Sizes come in classes one eighth of a power of two apart, so that a slightly different batch can
-// reuse a block and at most 1/8 of it is waste.
-struct SizeClass {
-  Index capacity;
-  std::size_t number;
-
-  explicit constexpr SizeClass(Index bytes) : capacity(0), number(0) {
-    Index step = kAlignment;
-    for (; step * 16 < bytes; step *= 2) number += 8;
-    const Index steps = std::max<Index>(1, ceil_divide(bytes, step));
-    capacity = steps * step;
-    number += static_cast<std::size_t>(steps);
-  }
-};
-constexpr std::size_t kSizeClasses = 512;
-static_assert(SizeClass(kLargestBuffer + kAlignment).number + 8 <= kSizeClasses);
-
 class Cache {
  public:
   void* acquire(Index bytes) {
     if (bytes < 0 || bytes > kLargestBuffer) throw std::bad_alloc();
-    const SizeClass size(bytes + static_cast<Index>(sizeof kGuard));
-    Header* header = take(size);
-    if (header == nullptr) header = allocate(size.capacity);
+    const Index needed = bytes + static_cast<Index>(sizeof kGuard);
+    Header* header = needed <= kLargestSmall ? small(SizeClass(needed)) : large(needed);
     void* pointer = pointer_of(header);
     header->guarded = -1;
     if (poison) {
@@ -114,10 +75,15 @@ class Cache {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       stats_.in_use -= header->capacity;
-      stats_.cached += header->capacity;
-      header->SizeLink::insert_before(free_[SizeClass(header->capacity).number]);
-      header->AgeLink::insert_before(by_age_);
-      trim(std::max(kFreeCacheFloor, stats_.peak_in_use), surplus);
+      if (header->capacity <= kLargestSmall) {
+        stats_.cached += header->capacity;
+        header->SizeLink::insert_before(free_[SizeClass(header->capacity).number]);
+        header->AgeLink::insert_before(by_age_);
+      } else {
+        arena_.release(header);
+      }
+      // An eighth more than was ever used: blocks that differ in size cannot leave no gaps.
+      trim(std::max(kFreeCacheFloor, stats_.peak_in_use / 8 * 9), surplus);
     }
     give_back(surplus);
   }
@@ -127,6 +93,7 @@ class Cache {
     {
       const std::lock_guard<std::mutex> lock(mutex_);
       trim(0, surplus);
+      arena_.give_back_all();
       stats_.peak_in_use = stats_.in_use;
     }
     give_back(surplus);
@@ -134,7 +101,9 @@ class Cache {
 
   MemoryStats stats() {
     const std::lock_guard<std::mutex> lock(mutex_);
-    return stats_;
+    MemoryStats all = stats_;
+    all.cached += arena_.cached();
+    return all;
   }
 
   std::atomic<bool> poison{false};
@@ -144,6 +113,30 @@ class Cache {
   void unlock() { mutex_.unlock(); }
 
  private:
+  Header* small(const SizeClass& size) {
+    Header* header = take(size);
+    return header != nullptr ? header : allocate(size.capacity);
+  }
+
+  Header* large(Index capacity) {
+    Header* header = from_arena(capacity);
+    if (header == nullptr) {  // what the cache keeps may make room
+      trim_all();
+      header = from_arena(capacity);
+    }
+    if (header == nullptr) throw std::bad_alloc();
+    return header;
+  }
+
+  Header* from_arena(Index capacity) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const Index regions = arena_.regions_taken();
+    void* block = arena_.acquire(capacity + kAlignment);
+    if (block == nullptr) return nullptr;
+    ++(arena_.regions_taken() == regions ? stats_.reused : stats_.allocated);
+    return in_use(new (block) Header{}, capacity);
+  }
+
   // A cached block of this class, or of one less than twice as large.
   Header* take(const SizeClass& size) {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -155,8 +148,7 @@ class Cache {
       header->AgeLink::remove();
       stats_.cached -= header->capacity;
       ++stats_.reused;
-      count_in_use(header->capacity);
-      return header;
+      return in_use(header, header->capacity);
     }
     return nullptr;
   }
@@ -164,26 +156,27 @@ class Cache {
   Header* allocate(Index capacity) {
     const auto bytes = static_cast<std::size_t>(capacity + kAlignment);
     void* block = std::aligned_alloc(kAlignment, bytes);
-    if (block == nullptr) {  // what the cache keeps may make room
+    if (block == nullptr) {
       trim_all();
       block = std::aligned_alloc(kAlignment, bytes);
     }
     if (block == nullptr) throw std::bad_alloc();
-    Header* header = new (block) Header{};
-    header->capacity = capacity;
     const std::lock_guard<std::mutex> lock(mutex_);
     ++stats_.allocated;
-    count_in_use(capacity);
+    return in_use(new (block) Header{}, capacity);
+  }
+
+  Header* in_use(Header* header, Index capacity) {
+    header->capacity = capacity;
+    stats_.in_use += capacity;
+    stats_.peak_in_use = std::max(stats_.peak_in_use, stats_.in_use);
     return header;
   }
 
-  void count_in_use(Index capacity) {
-    stats_.in_use += capacity;
-    stats_.peak_in_use = std::max(stats_.peak_in_use, stats_.in_use);
-  }
-
-  // Moves the blocks released longest ago to `surplus` until at most `limit` bytes stay cached.
+  // Gives the arena's empty regions back, and moves the small blocks released longest ago to
+  // `surplus`, while more than `limit` bytes are cached.
   void trim(Index limit, AgeLink& surplus) {
+    arena_.trim(std::max<Index>(0, limit - stats_.cached));
     while (stats_.cached > limit && !by_age_.alone()) {
       Header* header = header_by_age(by_age_.after);
       header->SizeLink::remove();
@@ -204,7 +197,8 @@ class Cache {
   std::mutex mutex_;
   std::array<SizeLink, kSizeClasses> free_;
   AgeLink by_age_;
-  MemoryStats stats_;
+  Arena arena_;
+  MemoryStats stats_;  // its `cached` counts small blocks only
 };
 
 // Never destroyed: arrays may outlive static destruction.
