@@ -1,10 +1,13 @@
-"""Write docs/benchmarks.md and its chart from what the two comparisons with PyTorch measured.
+"""Write docs/benchmarks.md and its chart from what the measurements left in benchmarks/results.
 
     python benchmarks/train_step.py --peer-python PATH --json benchmarks/results/train_step.json
     python benchmarks/kernels.py --peer-python PATH --json benchmarks/results/kernels.json
+    python benchmarks/limits.py --json benchmarks/results/limits.json
+    python benchmarks/time_to_accuracy.py --peer-python PATH --data-dir FOLDER \\
+        --json benchmarks/results/time_to_accuracy.json
     python benchmarks/report.py                     # needs matplotlib
 
-Nothing is measured here, and nothing is left out: every network and every shape of the two files is
+Nothing is measured here, and nothing is left out: every network and every shape of the files is
 in a table, and what is slower than PyTorch stands before the rest. The chart is drawn in `chart`.
 """
 
@@ -31,14 +34,14 @@ TITLES = {
     "backward_weight": "Gradient of the filters",
 }
 ABSENT = "-"
-TOGETHER = ("machine", "versions", "threads")  # the same in both files
+TOGETHER = ("machine", "versions", "threads")  # the same in all files
 
 INTRODUCTION = """\
 # How fast: beside PyTorch
 
-Written by `python benchmarks/report.py` from `benchmarks/results/train_step.json` and
-`benchmarks/results/kernels.json`; [contributing](../CONTRIBUTING.md#measure) has the commands that
-measure. convolite and PyTorch took turns in one run, and their results were compared.
+Written by `python benchmarks/report.py` from the files in `benchmarks/results`;
+[contributing](../CONTRIBUTING.md#measure) has the commands that measure. convolite and PyTorch took
+turns in one run, and their results were compared.
 PyTorch's threads are bound to cores, which is its best; convolite runs as a user starts it. A
 **ratio** is convolite's speed in relation to PyTorch's best: above 1 convolite is faster, below 1
 it is slower. Ratios below 1 are bold.
@@ -54,6 +57,27 @@ MEMORY = """\
 ## Memory of the training steps
 
 Peak of a process that does nothing else, in MiB: its library, Python, the network and its data.
+"""
+LIMITS = """\
+## Limits
+
+How near the training steps come to what the processor allows. Arithmetic: the multiply-adds that
+the planned methods need (36 products for 4x4 results in Winograd's; its transforms left out), at
+the speed of multiply-adds in registers. Memory: each pass over a layer reads and writes each of its
+arrays once, at the speed of a large copy; activations, pooling and sums with a shortcut ride on
+another pass. `benchmarks/counting.py` has the rules. A step cannot be faster than the greater of
+the two, and if nothing overlaps takes their sum; both are given as shares of the median step, which
+was measured in turn with the processor: at its best {gflops:.0f} GFLOP/s and, read and written
+bytes together, {bandwidth:.1f} GB/s. Where all that a step keeps fits into the last-level cache of
+{cache:.0f} MiB, memory is no limit.
+"""
+ACCURACY = """\
+## Time to accuracy
+
+Wall time of whole processes from a cold start until MNIST's test images reach an accuracy of
+{target}, measured after each epoch: `convolite train --data mnist --target-accuracy {target}`, and
+a PyTorch program with the same recipe (`benchmarks/torch_mnist.py`). One run for each seed, in
+turn.
 """
 KERNELS = """\
 ## Single convolutions
@@ -71,15 +95,20 @@ def main(given: list[str] | None = None) -> int:
     arguments = parse_arguments(given)
     steps = read(arguments.results / "train_step.json", "results")
     kernels = read(arguments.results / "kernels.json", "rows")
-    for name in TOGETHER:
-        if steps[name] != kernels[name]:
-            raise SystemExit(
-                f"report: the two files differ in {name}: {steps[name]} and {kernels[name]}"
-            )
+    limits = read(arguments.results / "limits.json", "results", beside_torch=False)
+    accuracy = read(arguments.results / "time_to_accuracy.json", "runs")
+    limits["versions"] = {**steps["versions"], **limits["versions"]}  # it has no PyTorch
+    for other in (kernels, limits, accuracy):
+        for name in TOGETHER:
+            if steps[name] != other[name]:
+                raise SystemExit(
+                    f"report: the two files differ in {name}: {steps[name]} and {other[name]}"
+                )
     arguments.figure.parent.mkdir(parents=True, exist_ok=True)
     draw(steps["results"], kernels["rows"], arguments.figure)
     figure = Path(os.path.relpath(arguments.figure, arguments.page.parent)).as_posix()
-    arguments.page.write_text(page(steps, kernels, figure), encoding="utf-8")
+    text = page(steps, kernels, limits, accuracy, figure)
+    arguments.page.write_text(text, encoding="utf-8")
     return 0
 
 
@@ -91,23 +120,30 @@ def parse_arguments(given: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def read(path: Path, rows: str) -> dict[str, Any]:
-    """What a comparison wrote, if PyTorch took part in it."""
-    command = f"benchmarks/{path.stem}.py --peer-python PATH --json {path}"
+def read(path: Path, rows: str, beside_torch: bool = True) -> dict[str, Any]:
+    """What a measurement wrote, if PyTorch took part in it where it should."""
+    peer = "--peer-python PATH " if beside_torch else ""
+    command = f"benchmarks/{path.stem}.py {peer}--json {path}"
     if not path.is_file():
         raise SystemExit(f"report: {path} is missing; it is written by {command}")
     report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if "pytorch" not in report["versions"] or not report[rows]:
+    if beside_torch and ("pytorch" not in report["versions"] or not report[rows]):
         raise SystemExit(f"report: {path} compares nothing with PyTorch; measure with {command}")
     return report
 
 
-def page(steps: dict[str, Any], kernels: dict[str, Any], figure: str) -> str:
+def page(
+    steps: dict[str, Any],
+    kernels: dict[str, Any],
+    limits: dict[str, Any],
+    accuracy: dict[str, Any],
+    figure: str,
+) -> str:
     """The whole text."""
     results, rows = steps["results"], kernels["rows"]
     parts = [
         INTRODUCTION,
-        setup(steps, kernels),
+        setup(steps, [kernels, limits, accuracy]),
         slower(results, rows),
         f"![Speed in relation to PyTorch's best, by network and by convolution]({figure})\n",
         STEPS,
@@ -115,6 +151,14 @@ def page(steps: dict[str, Any], kernels: dict[str, Any], figure: str) -> str:
         absent(results),
         MEMORY,
         memory_table(results),
+        LIMITS.format(
+            gflops=limits["gflops"],
+            bandwidth=limits["gigabytes_per_second"],
+            cache=limits["cache_mib"],
+        ),
+        limits_table(limits["results"]),
+        ACCURACY.format(target=accuracy["target"]),
+        accuracy_table(accuracy),
         KERNELS,
         summary(rows),
         *(part for name in PASSES for part in kernel_section(rows, name)),
@@ -122,10 +166,10 @@ def page(steps: dict[str, Any], kernels: dict[str, Any], figure: str) -> str:
     return "\n".join(part for part in parts if part)
 
 
-def setup(steps: dict[str, Any], kernels: dict[str, Any]) -> str:
+def setup(steps: dict[str, Any], others: list[dict[str, Any]]) -> str:
     machine, versions = steps["machine"], steps["versions"]
     ours, peer = versions["convolite"], versions["pytorch"]
-    dates = sorted({steps["date"], kernels["date"]})
+    dates = sorted({each["date"] for each in [steps, *others]})
     return table(
         ["measured with", ""],
         [
@@ -135,7 +179,7 @@ def setup(steps: dict[str, Any], kernels: dict[str, Any]) -> str:
             ["convolite", f"{ours['convolite']}, {ours['compiler']}, {with_python(ours)}"],
             ["instruction set", ours["instruction_set"]],
             ["PyTorch", f"{peer['torch']}, {with_python(peer)}"],
-            ["turns", f"{steps['rounds']} of each network, {kernels['rounds']} of each shape"],
+            ["turns", f"{steps['rounds']} of each network, {others[0]['rounds']} of each shape"],
             ["date", " and ".join(dates)],
         ],
     )
@@ -195,6 +239,48 @@ def memory_table(results: list[dict[str, Any]]) -> str:
             for result in results
         ],
     )
+
+
+def limits_table(results: list[dict[str, Any]]) -> str:
+    return table(
+        [
+            *("network", "multiply-adds, G", "needed, G", "traffic, MiB", "arithmetic, ms"),
+            *("memory, ms", "step, ms", "greater", "sum"),
+        ],
+        [
+            [
+                result["network"],
+                f"{result['definition_gmac']:.2f}",
+                f"{result['needed_gmac']:.2f}",
+                f"{result['traffic_mib']:.0f}",
+                f"{result['arithmetic_ms']:.1f}",
+                ABSENT if result["in_cache"] else f"{result['memory_ms']:.1f}",
+                f"{result['median_ms']:.1f}",
+                *(f"{result[each] / result['median_ms']:.0%}" for each in ("greater_ms", "sum_ms")),
+            ]
+            for result in results
+        ],
+    )
+
+
+def accuracy_table(accuracy: dict[str, Any]) -> str:
+    """Medians and every run, and what the medians' ratio is."""
+    names = {"convolite": "convolite", "pytorch": "PyTorch"}
+    rows = [
+        [
+            title,
+            f"{accuracy['median_seconds'][name]:.1f}",
+            ", ".join(f"{run['seconds']:.1f}" for run in accuracy["runs"][name]),
+            ", ".join(epochs_of(run) for run in accuracy["runs"][name]),
+        ]
+        for name, title in names.items()
+    ]
+    head = ["", "median, s", "each run, s", "epochs"]
+    return f"{table(head, rows)}\nThe ratio of the medians is {ratio(accuracy['ratio'])}.\n"
+
+
+def epochs_of(run: dict[str, Any]) -> str:
+    return f"{run['epochs']}" if run["reached"] else f"{run['epochs']} (missed)"
 
 
 def figure_of(result: dict[str, Any], name: str, figure: str, style: str) -> str:

@@ -77,9 +77,55 @@ KERNELS = {
 }
 
 
+LIMITS = {
+    **COMMON,
+    "versions": {"convolite": COMMON["versions"]["convolite"]},
+    "gflops": 187.4,
+    "gigabytes_per_second": 30.46,
+    "cache_mib": 32.0,
+    "results": [
+        {
+            "network": name,
+            "definition_gmac": 42.594,
+            "needed_gmac": 16.816,
+            "traffic_mib": 1271.1,
+            "in_cache": in_cache,
+            "arithmetic_ms": 180.0,
+            "memory_ms": 60.04,
+            "greater_ms": 180.0,
+            "sum_ms": 180.0 if in_cache else 240.0,
+            "median_ms": 400.0,
+        }
+        for name, in_cache in [("sample_cnn, batch 64", True), ("resnet18, batch 8", False)]
+    ],
+}
+
+
+def training(seconds: float, epochs: int, reached: bool = True) -> dict[str, Any]:
+    return {"seconds": seconds, "epochs": epochs, "reached": reached}
+
+
+ACCURACY = {
+    **COMMON,
+    "target": 0.99,
+    "runs": {
+        "convolite": [training(20.04, 2), training(31.0, 3)],
+        "pytorch": [training(60.0, 2), training(90.0, 3, reached=False)],
+    },
+    "median_seconds": {"convolite": 25.52, "pytorch": 75.0},
+    "ratio": 2.94,
+}
+
+
 def write(folder: Path, steps: dict[str, Any] = STEPS, rows: dict[str, Any] = KERNELS) -> None:
-    (folder / "train_step.json").write_text(json.dumps(steps))
-    (folder / "kernels.json").write_text(json.dumps(rows))
+    files = {
+        "train_step": steps,
+        "kernels": rows,
+        "limits": LIMITS,
+        "time_to_accuracy": ACCURACY,
+    }
+    for name, content in files.items():
+        (folder / f"{name}.json").write_text(json.dumps(content))
 
 
 def run(folder: Path) -> str:
@@ -145,6 +191,25 @@ def test_every_network_and_every_shape_is_in_a_table(page):
     ]:
         assert cells(page, heading, name)[1:] == ["64x16x32x32, 16 of 3x3", *figures]
     assert "### Gradient of the filters" not in page
+
+
+def test_limits_are_shares_of_the_step_and_memory_is_none_inside_the_cache(page):
+    words = " ".join(page.split())
+    assert "187 GFLOP/s and, read and written bytes together, 30.5 GB/s." in words
+    assert "the last-level cache of 32 MiB" in words
+    heading = "## Limits"
+    assert cells(page, heading, "resnet18, batch 8")[1:] == [
+        *("42.59", "16.82", "1271", "180.0", "60.0", "400.0", "45%", "60%")
+    ]
+    assert cells(page, heading, "sample_cnn, batch 64")[5:] == ["-", "400.0", "45%", "45%"]
+
+
+def test_time_to_accuracy_names_every_run_and_misses(page):
+    heading = "## Time to accuracy"
+    assert "--target-accuracy 0.99`" in page
+    assert cells(page, heading, "convolite")[1:] == ["25.5", "20.0, 31.0", "2, 3"]
+    assert cells(page, heading, "PyTorch")[1:] == ["75.0", "60.0, 90.0", "2, 3 (missed)"]
+    assert "The ratio of the medians is 2.94." in page
 
 
 def test_machine_versions_means_and_reasons_are_there(page):
