@@ -77,19 +77,23 @@ struct Winograd {
     }
   };
 
-  // result (to x to) = M value (from x from) M^T, row by row.
-  template <class Matrix>
-  CONVOLITE_INLINE static void both_sides(const V* value, V* result) {
+  // M value M^T, row by row: value(i) reads element i of from x from, put(i, result) takes element
+  // i of to x to. A row is handed over as soon as it is known: all of them at once would not fit
+  // into registers, and the detour over the stack costs as much as the arithmetic.
+  template <class Matrix, class Value, class Put>
+  CONVOLITE_INLINE static void both_sides(Value&& value, Put&& put) {
     constexpr int from = Matrix::from, to = Matrix::to;
     V half[to * from];
     CONVOLITE_UNROLL for (int column = 0; column < from; ++column) {
       V before[from], after[to];
-      CONVOLITE_UNROLL for (int i = 0; i < from; ++i) before[i] = value[i * from + column];
+      CONVOLITE_UNROLL for (int i = 0; i < from; ++i) before[i] = value(i * from + column);
       Matrix::apply(before, after);
       CONVOLITE_UNROLL for (int i = 0; i < to; ++i) half[i * from + column] = after[i];
     }
     CONVOLITE_UNROLL for (int row = 0; row < to; ++row) {
-      Matrix::apply(half + row * from, result + row * to);
+      V after[to];
+      Matrix::apply(half + row * from, after);
+      CONVOLITE_UNROLL for (int i = 0; i < to; ++i) put(row * to + i, after[i]);
     }
   }
 };
@@ -97,12 +101,10 @@ struct Winograd {
 template <class T, class Matrix>
 void winograd_transform(const T* const* values, std::ptrdiff_t channels, T* planes,
                         std::ptrdiff_t plane_stride) {
-  constexpr int from = Matrix::from * Matrix::from, to = Matrix::to * Matrix::to;
   for (std::ptrdiff_t c = 0; c < channels; c += kLanes<T>) {
-    Vec<T> value[from], result[to];
-    CONVOLITE_UNROLL for (int i = 0; i < from; ++i) value[i] = load(values[i] + c);
-    Winograd<T>::template both_sides<Matrix>(value, result);
-    CONVOLITE_UNROLL for (int i = 0; i < to; ++i) store(planes + i * plane_stride + c, result[i]);
+    Winograd<T>::template both_sides<Matrix>(
+        [&](int i) { return load(values[i] + c); },
+        [&](int i, Vec<T> result) { store(planes + i * plane_stride + c, result); });
   }
 }
 
@@ -125,16 +127,17 @@ bool winograd_output(const T* planes, std::ptrdiff_t plane_stride, std::ptrdiff_
   const Vec<T> low = broadcast(epilogue.low), high = broadcast(epilogue.high);
   Finite<T> finite;
   for (std::ptrdiff_t c = 0; c < channels; c += kLanes<T>) {
-    Vec<T> value[36], result[16];
-    CONVOLITE_UNROLL for (int i = 0; i < 36; ++i) value[i] = load(planes + i * plane_stride + c);
-    Winograd<T>::template both_sides<typename Winograd<T>::Output>(value, result);
-    finite.add((result[0] + result[3]) + (result[12] + result[15]));  // all 36 are in one of them
     const Vec<T> bias = epilogue.bias == nullptr ? Vec<T>{} : load(epilogue.bias + c);
-    CONVOLITE_UNROLL for (int i = 0; i < 16; ++i) {
-      Vec<T> y = result[i] + bias;
-      if (epilogue.clamp) y = at_most<T>(at_least<T>(y, low), high);
-      store(pixels[i] + c, y);
-    }
+    Vec<T> corners{};  // all 36 are in one of the four
+    Winograd<T>::template both_sides<typename Winograd<T>::Output>(
+        [&](int i) { return load(planes + i * plane_stride + c); },
+        [&](int i, Vec<T> result) {
+          if (i == 0 || i == 3 || i == 12 || i == 15) corners += result;
+          Vec<T> y = result + bias;
+          if (epilogue.clamp) y = at_most<T>(at_least<T>(y, low), high);
+          store(pixels[i] + c, y);
+        });
+    finite.add(corners);
   }
   return finite.holds();
 }
@@ -144,11 +147,14 @@ bool winograd_grad_weight(const T* planes, std::ptrdiff_t plane_stride, std::ptr
                           T* taps, std::ptrdiff_t tap_stride) {
   Finite<T> finite;
   for (std::ptrdiff_t c = 0; c < channels; c += kLanes<T>) {
-    Vec<T> value[36], result[9];
-    CONVOLITE_UNROLL for (int i = 0; i < 36; ++i) value[i] = load(planes + i * plane_stride + c);
-    Winograd<T>::template both_sides<typename Winograd<T>::GradWeight>(value, result);
-    finite.add((result[0] + result[2]) + (result[6] + result[8]));  // as above
-    CONVOLITE_UNROLL for (int i = 0; i < 9; ++i) store(taps + i * tap_stride + c, result[i]);
+    Vec<T> corners{};  // as above
+    Winograd<T>::template both_sides<typename Winograd<T>::GradWeight>(
+        [&](int i) { return load(planes + i * plane_stride + c); },
+        [&](int i, Vec<T> result) {
+          if (i == 0 || i == 2 || i == 6 || i == 8) corners += result;
+          store(taps + i * tap_stride + c, result);
+        });
+    finite.add(corners);
   }
   return finite.holds();
 }
