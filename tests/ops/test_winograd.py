@@ -76,7 +76,7 @@ def test_an_empty_batch_gives_zeros(name: str, isa: str, rng) -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "channels", "side"), [(4, 16, 32), (2, 64, 56), (2, 256, 14), (2, 512, 7)]
+    ("images", "channels", "side"), [(4, 16, 32), (16, 64, 56), (2, 256, 14), (2, 512, 7)]
 )
 def test_layers_of_networks_err_little(images: int, channels: int, side: int, rng) -> None:
     case = SimpleNamespace(
@@ -85,6 +85,7 @@ def test_layers_of_networks_err_little(images: int, channels: int, side: int, rn
     problem = make_problem(normals, rng, case, np.float32)
     expected = by_matrix_product(problem)
     for name, bound in BOUND.items():
+        assert methods(problem)[name] == "winograd"
         assert_rms(CORE[name](problem), expected[name], bound)
 
 

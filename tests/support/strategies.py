@@ -76,8 +76,8 @@ def winograd_cases(draw: st.DrawFn) -> SimpleNamespace:
     return SimpleNamespace(
         name="generated",
         n=draw(st.integers(1, 4), label="n"),
-        c=draw(st.integers(24, 41), label="c"),
-        oc=draw(st.integers(24, 57), label="oc"),
+        c=draw(st.integers(16, 41), label="c"),
+        oc=draw(st.integers(16, 57), label="oc"),
         groups=1,
         **window_columns(*axes),
     )
