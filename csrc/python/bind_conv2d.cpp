@@ -2,6 +2,7 @@
 #include <convolite/conv2d.h>
 
 #include "arrays.h"
+#include "pool_arguments.h"
 
 namespace convolite::python {
 namespace {
@@ -55,6 +56,40 @@ py::array forward(const py::array& input_array, const py::array& weight_array,
       conv2d_forward(shape, input.span(), weight.span(), bias.span(), activation, output.span());
     }
     return output.array();
+  });
+}
+
+// `window` is kernel, stride, padding, dilation and ceil mode of the pooling.
+using Window = std::tuple<Pair, Pair, Quadruple, Pair, bool>;
+
+py::tuple pooled_forward(const py::array& input_array, const py::array& weight_array,
+                         const py::object& bias_object, const Pair& stride,
+                         const Quadruple& padding, const Pair& dilation, Index groups,
+                         const std::string& activation_name, const Window& window) {
+  const char* op = "conv2d";
+  return dispatch(op, "input", input_array, [&](auto zero) -> py::tuple {
+    using T = decltype(zero);
+    const Input<T> input(op, "input", input_array);
+    const Input<T> weight(op, "filters", weight_array);
+    const OptionalInput<T> bias(op, "bias", bias_object);
+    const Conv2dShape conv = Geometry{stride, padding, dilation, groups}.infer(
+        to_nchw(op, "input", input.shape(), kImageAxes),
+        to_nchw(op, "filters", weight.shape(), kFilterAxes));
+    if (bias.given()) check_shape(op, "bias", bias.get(), {conv.out_channels});
+    const Activation activation = parse_activation(op, activation_name);
+    const PooledConv2dShape shape = PooledConv2dShape::infer(conv, std::apply(window_of, window));
+    return with_offset_type(shape.pool, [&](auto zero_offset) -> py::tuple {
+      using Offset = decltype(zero_offset);
+      const Output<T> output(op, array_shape(shape.pool.input, shape.pool.output));
+      const Output<Offset> offsets(op, array_shape(shape.pool.input, shape.pool.output));
+      {
+        const py::gil_scoped_release release;
+        pooled_conv2d_forward(shape, input.span(), weight.span(), bias.span(), activation,
+                              output.span(), offsets.span());
+      }
+      return py::make_tuple(output.array(), offsets.array(),
+                            py::tuple(py::cast(result_shape(conv))));
+    });
   });
 }
 
@@ -140,6 +175,9 @@ void bind_conv2d(py::module_& module) {
   module.def("conv2d_forward", forward, py::arg("input"), py::arg("weight"), py::arg("bias"),
              py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
              py::arg("activation"));
+  module.def("pooled_conv2d_forward", pooled_forward, py::arg("input"), py::arg("filters"),
+             py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+             py::arg("groups"), py::arg("activation"), py::arg("window"));
   module.def("conv2d_backward_input", backward_input, py::arg("grad_output"), py::arg("weight"),
              py::arg("input_shape"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
              py::arg("groups"));

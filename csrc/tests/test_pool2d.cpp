@@ -1,9 +1,6 @@
 // Max, average and adaptive average pooling against windows that are walked tap by tap.
-#include <convolite/batch_norm.h>
 #include <convolite/pool2d.h>
 #include <gtest/gtest.h>
-
-#include <algorithm>
 
 #include "naive/pool2d.h"
 #include "support/arrays.h"
@@ -81,34 +78,6 @@ void check_average(const NaivePool2d& p, const AverageRule& rule) {
       });
 }
 
-// Batch norm of powers of two and small integers is exact; what it gives is pooled, then clamped.
-template <class T, class Offset>
-void check_pooled_batch_norm(const NaivePool2d& p) {
-  Numbers numbers(5);
-  const auto values = numbers.integers(p.input_size());
-  const auto scales = numbers.integers(p.c), shifts = numbers.integers(p.c),
-             means = numbers.integers(p.c);
-  const std::vector<double> variances(static_cast<std::size_t>(p.c), 0.25);
-  std::vector<double> normalised = values;
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const auto channel = i / static_cast<std::size_t>(p.h * p.w) % scales.size();
-    normalised[i] = (values[i] - means[channel]) * 2 * scales[channel] + shifts[channel];
-  }
-  std::vector<Index> taps;
-  std::vector<double> expected = p.max_forward(normalised, taps);
-  for (double& value : expected) value = std::max(value, 0.0);
-  const PoolWindow window = shape_of(p).window;
-  const auto shape = PooledBatchNormShape::infer({p.n, p.c, p.h, p.w}, window, false);
-  const Argument<T> input(values), weight(scales), bias(shifts), mean(means), var(variances);
-  check_everywhere<T>({expected, {}}, [&](Edge edge, Span<T> output) {
-    const Result<Offset> offsets(p.output_size(), edge);
-    pooled_batch_norm_forward_inference<T, Offset>(shape, input(edge), {weight(edge), bias(edge)},
-                                                   mean(edge), var(edge), 0.0, Activation::relu,
-                                                   output, offsets.span());
-    ASSERT_TRUE(offsets.fence_is_intact());
-  });
-}
-
 class Pool2dCases : public ::testing::TestWithParam<Case> {};
 
 TEST_P(Pool2dCases, infer_counts_the_windows) {
@@ -123,13 +92,6 @@ TEST_P(Pool2dCases, max_takes_the_first_of_equal_maxima) {
   const std::vector<double> values = Numbers(1).integers(p.input_size());
   check_max<float>(p, values);
   check_max<double>(p, values);
-}
-
-TEST_P(Pool2dCases, max_of_normalised_images_is_exactly_its_definition) {
-  const NaivePool2d p = problem_of(GetParam());
-  if (p.kh * p.kw > 256) return check_pooled_batch_norm<float, std::int32_t>(p);
-  check_pooled_batch_norm<float, std::uint8_t>(p);
-  check_pooled_batch_norm<double, std::uint8_t>(p);
 }
 
 TEST_P(Pool2dCases, average_divides_by_the_counted_pixels) {

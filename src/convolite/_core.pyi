@@ -29,6 +29,17 @@ def conv2d_forward(
     groups: int,
     activation: str,
 ) -> Array: ...
+def pooled_conv2d_forward(
+    input: Array,
+    filters: Array,
+    bias: Array | None,
+    stride: Pair,
+    padding: Quadruple,
+    dilation: Pair,
+    groups: int,
+    activation: str,
+    window: tuple[Pair, Pair, Quadruple, Pair, bool],
+) -> tuple[Array, Array, tuple[int, int, int, int]]: ...
 def conv2d_backward_input(
     grad_output: Array,
     weight: Array,

@@ -59,9 +59,9 @@ def set_fusion(on: bool) -> None:
     """Allow modules that follow each other to run in one pass over memory, as they do at first.
 
     `nn.Sequential` and the models then compute an activation, and a residual network its addition,
-    along with the layer in front of it, max pooling before ReLU, and max pooling along with batch
-    norm. Losses and gradients are the same bits either way; without it every layer's own output
-    exists, as hooks and debuggers may want. It holds for all threads.
+    along with the layer in front of it, max pooling before ReLU, and max pooling along with a
+    convolution or batch norm. Losses and gradients are the same bits either way; without it every
+    layer's own output exists, as hooks and debuggers may want. It holds for all threads.
 
     Raises
     ------

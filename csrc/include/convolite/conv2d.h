@@ -5,6 +5,7 @@
 // (Goodfellow, Bengio and Courville 2016, eq. 9.6); pixels outside the input count as zero.
 #pragma once
 
+#include <convolite/pool2d.h>
 #include <convolite/types.h>
 
 #include <string>
@@ -52,6 +53,22 @@ void conv2d_backward_weight(const Conv2dShape&, Span<const T> grad_output, Span<
 // grad_output (n, oc, oh, ow) -> grad_bias (oc), the sum over images and pixels.
 template <class T>
 void conv2d_backward_bias(const Nchw& result, Span<const T> grad_output, Span<T> grad_bias);
+
+// Convolution, max pooling and activation in one pass: images are pooled while they are in the
+// cache. Its gradient is that of the parts.
+struct PooledConv2dShape {
+  Conv2dShape conv;
+  Pool2dShape pool;
+
+  // The only validator.
+  static PooledConv2dShape infer(const Conv2dShape&, const PoolWindow&);
+};
+
+// As conv2d_forward without an activation, then max_pool2d_forward: output and offsets
+// (n, oc, ph, pw).
+template <class T, class Offset>
+void pooled_conv2d_forward(const PooledConv2dShape&, Span<const T> input, Span<const T> weight,
+                           Span<const T> bias, Activation, Span<T> output, Span<Offset> offsets);
 
 // One line of the plan's menu: a method, and why it declined or was chosen.
 struct Conv2dChoice {

@@ -63,6 +63,50 @@ class Conv2d(Function):
         return grad_input, grad_weight, grad_bias, None, None
 
 
+class PooledConv2d(Function):
+    """Convolve, take each window's greatest pixel and activate, in one pass."""
+
+    gives_new_arrays = True
+
+    @staticmethod
+    def forward(
+        ctx: Context,
+        input: Array,
+        weight: Array,
+        bias: Array | None,
+        geometry: tuple[Pair, Quadruple, Pair, int],
+        activation: str,
+        window: tuple[Pair, Pair, Quadruple, Pair, bool],
+    ) -> Array:
+        ctx.unbatched = input.ndim == 3
+        images = input[None] if ctx.unbatched else input
+        output, offsets, ctx.convolved_shape = _core.pooled_conv2d_forward(
+            images, weight, bias, *geometry, activation, window
+        )
+        needs_input, needs_weight = ctx.needs_input_grad[:2]
+        ctx.save(
+            images=images if needs_weight else None,
+            weight=weight if needs_input else None,
+            output=None,  # of a convolution with an activation; here the pooling has it
+            offsets=offsets,
+            pooled=None if activation == "none" else output,
+        )
+        ctx.shapes = images.shape, weight.shape
+        ctx.geometry, ctx.activation, ctx.window = geometry, activation, window
+        return output[0] if ctx.unbatched else output
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        rules = *ctx.window, ctx.activation, ctx.saved.pooled
+        unpooled = _core.max_pool2d_backward(
+            grad_output[None] if ctx.unbatched else grad_output,
+            ctx.saved.offsets,
+            ctx.convolved_shape,
+            *rules,
+        )
+        return *Conv2d.backward(ctx, unpooled[0] if ctx.unbatched else unpooled), None
+
+
 def conv2d(
     input: Any,
     weight: Any,
@@ -110,6 +154,36 @@ def conv2d(
     NaN and infinity in `input` spread as the equation says. For those in `weight` the methods
     differ where the window leaves the image: padding times infinity is NaN, or left out.
     """
+    geometry = _geometry(input, weight, stride, padding, dilation, groups)
+    return Conv2d.apply(input, weight, bias, geometry, fused_activation("conv2d", activation))
+
+
+def pooled_conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+    activation: str | None,
+    window: tuple[Any, ...],
+) -> Tensor:
+    """Return ``activation(max_pool2d(conv2d(input)))`` in one pass over memory.
+
+    The convolved images do not go to memory where they fit the cache. `window` is what
+    `pool.max_window` returns; all else as in `conv2d`.
+    """
+    geometry = _geometry(input, weight, stride, padding, dilation, groups)
+    return PooledConv2d.apply(
+        input, weight, bias, geometry, fused_activation("conv2d", activation), window
+    )
+
+
+def _geometry(
+    input: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any
+) -> tuple[Pair, Quadruple, Pair, int]:
+    """Stride, padding, dilation and groups as the core takes them, for arrays that fit them."""
     input_shape = shape_of("conv2d", "input", input)
     weight_shape = shape_of("conv2d", "weight", weight)
     if len(weight_shape) != 4:
@@ -124,5 +198,4 @@ def conv2d(
     steps = pair("conv2d", "stride", stride)
     spacing = pair("conv2d", "dilation", dilation)
     borders = padding4("conv2d", padding, input_shape[-2:], weight_shape[2:], steps, spacing)
-    geometry = steps, borders, spacing, size("conv2d", "groups", groups)
-    return Conv2d.apply(input, weight, bias, geometry, fused_activation("conv2d", activation))
+    return steps, borders, spacing, size("conv2d", "groups", groups)

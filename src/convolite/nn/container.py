@@ -1,9 +1,10 @@
 """Sequential and ModuleList: modules that hold other modules in order.
 
 Sequential, and every other module that calls `run`, runs a convolution, linear layer, batch norm or
-max pooling together with the ReLU or ReLU6 right behind it, in one pass over memory; batch norm
-also with max pooling; and max pooling before the ReLU in front of it, which then has fewer elements
-to read. The result is the same as one after the other: `convolite.set_fusion(False)` asks for that.
+max pooling together with the ReLU or ReLU6 right behind it, in one pass over memory; a convolution
+or batch norm also with max pooling; and max pooling before the ReLU in front of it, which then has
+fewer elements to read. The result is the same as one after the other: `convolite.set_fusion(False)`
+asks for that.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from convolite.nn.norm import BatchNorm1d, BatchNorm2d
 from convolite.nn.pooling import MaxPool2d
 
 _ACTIVATED = frozenset([Conv2d, Linear, BatchNorm1d, BatchNorm2d, MaxPool2d])
+_POOLED = frozenset([Conv2d, BatchNorm2d])
 _ACTIVATED_SUMS = frozenset([BatchNorm1d, BatchNorm2d])  # that also add a residual
 ACTIVATIONS: Mapping[type[Module], str] = {ReLU: "relu", ReLU6: "relu6"}
 
@@ -166,7 +168,7 @@ def _merged(last: Step, module: Module) -> list[Step] | None:
         return None
     if activation is not None and not _commutes_with_activations(module):
         return None
-    if is_plain(host, [BatchNorm2d]):
+    if is_plain(host, _POOLED):
         return [Step(host, module, activation)]
     return None if activation is None else [Step(host), Step(module, activation=activation)]
 

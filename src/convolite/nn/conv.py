@@ -18,9 +18,11 @@ from convolite._args import (
     plain,
     positive_pair,
 )
+from convolite.functional.conv import pooled_conv2d
 from convolite.nn import init
 from convolite.nn.module import Module
 from convolite.nn.parameter import Parameter, empty_parameter
+from convolite.nn.pooling import MaxPool2d
 from convolite.tensor import Tensor
 
 _LARGEST_FILTER = 2**25  # the core's limit, whatever the input
@@ -111,6 +113,20 @@ class Conv2d(Module):
             self.dilation,
             self.groups,
             activation,
+        )
+
+    def forward_pooled(self, input: Any, pool: MaxPool2d, activation: str | None) -> Tensor:
+        """Convolve, pool and apply "relu" or "relu6" in the same pass."""
+        return pooled_conv2d(
+            input,
+            self.weight,
+            self.bias,
+            self.stride,
+            self.padding,
+            self.dilation,
+            self.groups,
+            activation,
+            pool.window(),
         )
 
     def extra_repr(self) -> str:
