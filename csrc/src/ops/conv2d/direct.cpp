@@ -27,6 +27,10 @@ constexpr Index kBandBytes = 160 << 10;  // a band and its weights share L2 (512
 constexpr Index kTileBytes = 96 << 10;   // scratch for one panel of a block, written and read once
 constexpr Index kWantedTasks = 16;  // blocks are cut smaller for few images, down to kFewestRows
 constexpr Index kFewestRows = 4;
+// Terms of a sum between two visits of its place: so many weights of a panel, and the pixels that
+// they meet, stay in the first cache. In one piece the gradient of the input of stem7 takes 1.15
+// times as long.
+constexpr Index kDepth = 320;
 
 template <class T>
 class DirectConvolution {
@@ -215,14 +219,28 @@ class DirectConvolution {
     const Index channel = task.image * lattice_.result.c + task.group * lattice_.result_channels();
     T* rows_out = result + channel * plane + row_begin * lattice_.result.w;
     for (Index panel = 0; panel < panels_.panels(); ++panel) {
-      GemmTileArguments<T> tile{};
-      set_epilogue<T>(tile, {bias, activation}, panels_.first_column(panel));
-      tile.a = image;
-      tile.c = worker.tile.get();
-      tile.columns = panels_.width(panel);
-      for (const PixelRun& run : worker.runs) multiply(worker, run, panel, packed, tile);
+      for (const PixelRun& run : worker.runs) {
+        sum_up(worker, run, panel, image, packed, {bias, activation});
+      }
       table_.gemm.transpose(rows * lattice_.result.w, panels_.used(panel), worker.tile.get(),
                             tile_pitch_, rows_out + panels_.first_column(panel) * plane, plane);
+    }
+  }
+
+  // Part by part; bias and activation come with the last.
+  void sum_up(const Worker& worker, const PixelRun& run, Index panel, const T* image,
+              const T* packed, const Epilogue<T>& epilogue) const {
+    const Index depth = run.depth_end - run.depth_begin;
+    const Index parts = std::max<Index>(1, ceil_divide(depth, kDepth));
+    PixelRun part = run;
+    for (Index i = 0; i < parts; ++i) {
+      part.depth_begin = run.depth_begin + depth * i / parts;
+      part.depth_end = run.depth_begin + depth * (i + 1) / parts;
+      GemmTileArguments<T> tile{};
+      if (i + 1 == parts) set_epilogue<T>(tile, epilogue, panels_.first_column(panel));
+      tile.accumulate = i > 0;
+      tile.a = image;
+      multiply(worker, part, panel, packed, tile);
     }
   }
 
@@ -230,6 +248,8 @@ class DirectConvolution {
   // of six, a tile of one does not.
   void multiply(const Worker& worker, const PixelRun& run, Index panel, const T* packed,
                 GemmTileArguments<T>& tile) const {
+    tile.c = worker.tile.get();
+    tile.columns = panels_.width(panel);
     tile.depth = run.depth_end - run.depth_begin;
     tile.a_cols = phases_[run.phase].columns.get() + run.depth_begin;
     tile.b = packed + packed_offset(run.phase, panel) + run.depth_begin * panels_.width(panel);
