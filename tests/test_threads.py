@@ -55,6 +55,62 @@ def test_a_forked_child_computes() -> None:
     assert os.waitpid(child, 0)[1] == 0
 
 
+PLACES = """
+import os
+from pathlib import Path
+import numpy as np
+from convolite import _core
+
+tasks, square = Path("/proc/self/task"), np.ones((512, 512), np.float32)
+before = set(os.listdir(tasks))
+_core.matmul(square, square)
+workers = set(os.listdir(tasks)) - before | {str(os.getpid())}
+apart = 0
+for _ in range(50):
+    _core.matmul(square, square)
+    stats = [(tasks / worker / "stat").read_text().rpartition(")")[2] for worker in workers]
+    apart += len({stat.split()[36] for stat in stats}) == 2  # the CPU that it ran on last
+print(apart)
+"""
+on_one_cpu = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="the system has no affinity masks"
+)
+
+
+def printed(code: str, cpus: set[int]) -> str:
+    """What a fresh process prints that may use these CPUs and has no setting of threads."""
+    clean = {k: v for k, v in os.environ.items() if "OMP" not in k and "NUM_THREADS" not in k}
+    code = f"import os; os.sched_setaffinity(0, {cpus})\n{code}"
+    run = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout.strip()
+
+
+@on_one_cpu
+def test_two_threads_do_not_share_a_cpu() -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        pytest.skip("one CPU is allowed")
+    # Neighbours may keep one of the CPUs for a while: a few starts, and seen apart once is enough.
+    assert any(int(printed(PLACES, set(allowed[:2]))) for _ in range(5))
+
+
+@on_one_cpu
+def test_with_a_single_cpu_there_is_one_thread_and_more_may_be_asked_for() -> None:
+    code = """
+import numpy as np
+import convolite
+from convolite import _core
+square = np.ones((256, 256), np.float32)
+counts = [convolite.get_num_threads()]
+alone = _core.matmul(square, square)
+convolite.set_num_threads(3)
+assert np.array_equal(_core.matmul(square, square), alone)
+print(*counts, convolite.get_num_threads())
+"""
+    assert printed(code, {min(os.sched_getaffinity(0))}) == "1 3"
+
+
 @pytest.mark.parametrize(
     ("environment", "expected"),
     [
