@@ -105,3 +105,20 @@ def test_a_parameter_without_axes_continues_from_its_state(make):
     second.numpy()[...] = step(optimizer, first)
     other.load_state_dict(optimizer.state_dict())
     assert step(optimizer, first) == step(other, second)
+
+
+@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1, momentum=0.9), optim.Adam])
+def test_what_is_remembered_lies_in_one_piece_of_memory(make, rng):
+    shapes = [(3, 4), (5,), (2, 3, 3, 3), ()]
+    parameters = [convolite.tensor(rng.random(shape), requires_grad=True) for shape in shapes]
+    optimizer = make(parameters)
+    for parameter in parameters:
+        parameter.grad = np.ones(parameter.shape)
+    optimizer.step()
+    for key in optimizer.state[parameters[0]].keys() - {"step"}:
+        buffers = [optimizer.state[parameter][key] for parameter in parameters]
+        (memory,) = {id(buffer.base): buffer.base for buffer in buffers}.values()
+        assert memory.size == sum(parameter.size for parameter in parameters)
+        assert [buffer.shape for buffer in buffers] == shapes
+        starts = np.cumsum([0, *(buffer.nbytes for buffer in buffers)])[:-1]
+        assert [buffer.ctypes.data - memory.ctypes.data for buffer in buffers] == list(starts)

@@ -54,6 +54,19 @@ auto dispatch(const char* op, const char* name, const py::array& array, Body&& b
             dtype_name(array));
 }
 
+// Whether the core can work on an array's own memory: of type T, native, C-contiguous and aligned.
+template <class T>
+bool is_plain(const py::array& array) {
+  const char order = array.dtype().byteorder();
+  return holds<T>(array) && (order == '=' || order == '|') &&  // native, or of single bytes
+         (array.flags() & py::array::c_style) != 0 &&
+         reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) == 0;
+}
+
+inline bool same_shape(const py::array& a, const py::array& b) {
+  return a.ndim() == b.ndim() && std::equal(a.shape(), a.shape() + a.ndim(), b.shape());
+}
+
 // A read-only argument of element type T: C-contiguous, native and aligned, copied only if it is
 // not.
 template <class T>
@@ -64,6 +77,10 @@ class Input {
       fail_type(std::string(op) + ": " + name + " must be " +
                 std::string(py::str(py::dtype::of<T>().attr("name"))) + " like " + like + ", got " +
                 dtype_name(array));
+    }
+    if (is_plain<T>(array)) {
+      array_ = array;
+      return;
     }
     // Not ensure(), which clears the error that numpy raised.
     array_ = py::array_t<T, py::array::c_style | py::array::forcecast>(py::object(array));

@@ -22,10 +22,17 @@ void check_length(const char* op, const char* name, const Arrays& arrays,
 
 void check_like_parameter(const char* op, const std::string& name, const py::array& array,
                           const py::array& parameter) {
-  if (shape_of(array) != shape_of(parameter)) {
+  if (!same_shape(array, parameter)) {
     fail(op, ": ", name, " must have shape ", shape_text(shape_of(parameter)),
          " like its parameter, got ", shape_text(shape_of(array)));
   }
+}
+
+// The usual case, which needs no name for a message: the lists of a network have hundreds of
+// arrays.
+template <class T>
+bool usable(const py::array& array, const py::array& parameter) {
+  return is_plain<T>(array) && same_shape(array, parameter);
 }
 
 // The arrays' own memory, or TypeError and ValueError that name the array which cannot be updated.
@@ -34,7 +41,13 @@ std::vector<Span<T>> spans_in_place(const char* op, const char* list, const Arra
                                     const Arrays& parameters) {
   check_length(op, list, arrays, parameters);
   std::vector<Span<T>> spans;
+  spans.reserve(arrays.size());
   for (std::size_t i = 0; i < arrays.size(); ++i) {
+    if (arrays[i].writeable() && usable<T>(arrays[i], parameters[i])) {
+      spans.push_back(
+          {static_cast<T*>(const_cast<void*>(arrays[i].data())), Index{arrays[i].size()}});
+      continue;
+    }
     const std::string name = element_name(list, i);
     spans.push_back(span_in_place<T>(op, name.c_str(), arrays[i], "parameters[0]"));
     check_like_parameter(op, name, arrays[i], parameters[i]);
@@ -48,7 +61,12 @@ class Gradients {
  public:
   Gradients(const char* op, const Arrays& arrays, const Arrays& parameters) {
     check_length(op, "gradients", arrays, parameters);
+    spans_.reserve(arrays.size());
     for (std::size_t i = 0; i < arrays.size(); ++i) {
+      if (usable<T>(arrays[i], parameters[i])) {
+        spans_.push_back({static_cast<const T*>(arrays[i].data()), Index{arrays[i].size()}});
+        continue;
+      }
       const std::string name = element_name("gradients", i);
       inputs_.emplace_back(op, name.c_str(), arrays[i], "parameters[0]");
       check_like_parameter(op, name, arrays[i], parameters[i]);

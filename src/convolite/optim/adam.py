@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
-import numpy as np
-
 from convolite import _core
 from convolite._args import excerpt, items, number
 from convolite.optim.optimizer import Group, Optimizer
@@ -64,20 +62,25 @@ class Adam(Optimizer):
 
     def _update(self, group: Group) -> None:
         beta1, beta2 = group["betas"]
-        for parameters, arrays, gradients in self._batches(group, _steps_taken):
-            states = [self.state.setdefault(parameter, {}) for parameter in parameters]
-            for state, array in zip(states, arrays, strict=True):
-                if not state:
-                    state.update(
-                        step=0, exp_avg=np.zeros_like(array), exp_avg_sq=np.zeros_like(array)
-                    )
-                state["step"] = int(state["step"]) + 1
+        for batch in self._batches(group, _steps_taken):
+            step = _steps_taken(batch.states[0]) + 1
+            if step == 1:
+                kept = zip(batch.parameters, batch.zeros(), batch.zeros(), strict=True)
+                for parameter, mean, square in kept:
+                    self.state[parameter] = {
+                        "step": step,
+                        "exp_avg": mean,
+                        "exp_avg_sq": square,
+                    }
+                batch.states = [self.state[parameter] for parameter in batch.parameters]
+            for state in batch.states:
+                state["step"] = step
             _core.adam_step(
-                arrays,
-                gradients,
-                [state["exp_avg"] for state in states],
-                [state["exp_avg_sq"] for state in states],
-                states[0]["step"],
+                batch.arrays,
+                batch.gradients,
+                [state["exp_avg"] for state in batch.states],
+                [state["exp_avg_sq"] for state in batch.states],
+                step,
                 group["lr"],
                 beta1,
                 beta2,
@@ -107,5 +110,5 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay)
 
 
-def _steps_taken(state: dict[str, Any]) -> int:
+def _steps_taken(state: dict[str, Any] | None) -> int:
     return int(state["step"]) if state else 0

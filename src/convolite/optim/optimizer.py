@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
+from itertools import accumulate
 from typing import Any, ClassVar
+
+import numpy as np
 
 from convolite._args import excerpt, items, not_negative
 from convolite.autograd import Array, gradient_of
@@ -158,24 +161,42 @@ class Optimizer:
                 f"{name}: parameter {position} must be floats in a writable, contiguous array"
             )
 
-    def _batches(
-        self, group: Group, label: Callable[[State], Hashable]
-    ) -> list[tuple[list[Tensor], list[Array], list[Array]]]:
-        """Members with a gradient, as (tensors, their arrays, their gradients).
+    def _batches(self, group: Group, label: Callable[[State | None], Hashable]) -> list[Batch]:
+        """Members with a gradient; those of one dtype and one label of their state come together.
 
-        Those of one dtype whose state gets the same label come together: the core changes each
-        such list in one call.
+        The core changes each batch in one call. Nearly always there is one, which needs nothing
+        but lists: a model has hundreds of small parameters, and each costs Python time.
         """
-        batches: dict[Hashable, tuple[list[Tensor], list[Array], list[Array]]] = {}
-        for parameter in group["params"]:
-            if parameter._grad is not None:
-                state = self.state.get(parameter, {})
-                batch = batches.setdefault((parameter.dtype, label(state)), ([], [], []))
-                batch[0].append(parameter)
-                batch[1].append(parameter._data)
-                batch[2].append(gradient_of(parameter))
-        return list(batches.values())
+        members = [parameter for parameter in group["params"] if parameter._grad is not None]
+        state_of = self.state.get
+        states = [state_of(parameter) for parameter in members]
+        dtypes = {parameter._data.dtype for parameter in members}
+        if len(dtypes) * len(set(map(label, states))) <= 1:
+            return [Batch(members, states)] if members else []
+        parts: dict[Hashable, list[Tensor]] = {}
+        for parameter, state in zip(members, states, strict=True):
+            parts.setdefault((parameter.dtype, label(state)), []).append(parameter)
+        return [Batch(part, [state_of(each) for each in part]) for part in parts.values()]
 
     @classmethod
     def _name(cls) -> str:
         return cls.__name__
+
+
+class Batch:
+    """Parameters that are updated together, with what was remembered about each, if anything."""
+
+    def __init__(self, parameters: list[Tensor], states: list[State | None]) -> None:
+        self.parameters = parameters
+        self.states: list[Any] = states
+        self.arrays = [parameter._data for parameter in parameters]
+        self.gradients = [gradient_of(parameter) for parameter in parameters]
+
+    def zeros(self) -> list[Array]:
+        """Zeros like each of the arrays, side by side in one piece of memory."""
+        memory = np.zeros(sum(array.size for array in self.arrays), self.arrays[0].dtype)
+        ends = list(accumulate(array.size for array in self.arrays))
+        return [
+            memory[end - array.size : end].reshape(array.shape)
+            for end, array in zip(ends, self.arrays, strict=True)
+        ]

@@ -72,8 +72,10 @@ class RMSprop(Optimizer):
         flag("RMSprop", "centered", options["centered"])
 
     def _update(self, group: Group) -> None:
-        for parameters, arrays, gradients in self._batches(group, bool):
-            for parameter, array, gradient in zip(parameters, arrays, gradients, strict=True):
+        for batch in self._batches(group, bool):
+            for parameter, array, gradient in zip(
+                batch.parameters, batch.arrays, batch.gradients, strict=True
+            ):
                 state = self.state.setdefault(parameter, {})
                 if group["weight_decay"]:
                     gradient = gradient + group["weight_decay"] * array

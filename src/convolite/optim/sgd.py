@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from convolite import _core
 from convolite._args import finite, flag, not_negative
+from convolite.autograd import Array
 from convolite.optim.optimizer import Group, Optimizer
 
 
@@ -68,17 +67,19 @@ class SGD(Optimizer):
             )
 
     def _update(self, group: Group) -> None:
-        for parameters, arrays, gradients in self._batches(group, bool):
-            first_step = group["momentum"] != 0.0 and not self.state.get(parameters[0])
+        for batch in self._batches(group, bool):
+            first_step = group["momentum"] != 0.0 and not batch.states[0]
+            buffers: list[Array] = []
             if first_step:
-                for parameter, array in zip(parameters, arrays, strict=True):
-                    self.state[parameter] = {"momentum_buffer": np.zeros_like(array)}
+                buffers = batch.zeros()
+                for parameter, buffer in zip(batch.parameters, buffers, strict=True):
+                    self.state[parameter] = {"momentum_buffer": buffer}
+            elif group["momentum"]:
+                buffers = [state["momentum_buffer"] for state in batch.states]
             _core.sgd_step(
-                arrays,
-                gradients,
-                [self.state[parameter]["momentum_buffer"] for parameter in parameters]
-                if group["momentum"]
-                else [],
+                batch.arrays,
+                batch.gradients,
+                buffers,
                 first_step,
                 group["lr"],
                 group["momentum"],
