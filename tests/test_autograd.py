@@ -13,7 +13,7 @@ import pytest
 
 import convolite
 from convolite import Tensor
-from convolite.autograd import Function
+from convolite.autograd import Function, gradient_of
 
 
 class Scale(Function):
@@ -300,6 +300,27 @@ def test_a_new_array_that_is_not_contiguous_is_left_alone(monkeypatch):
     Both.apply(New.apply(middle), New.apply(middle)).backward(np.ones((3, 2)))
     np.testing.assert_array_equal(input.grad.numpy(), np.full((3, 2), 30.0))
     assert all((each == 5.0).all() for each in made)
+
+
+@pytest.mark.parametrize("looked_at", [False, True])
+def test_a_second_backward_adds_to_the_same_array(looked_at):
+    input = leaf(1.0, 2.0)
+    total = Square.apply(input)
+    total.backward(np.ones(2), retain_graph=True)
+    memory = gradient_of(input)
+    assert not looked_at or input.grad.numpy() is memory
+    total.backward(np.ones(2))
+    assert input.grad.numpy() is memory
+    np.testing.assert_array_equal(memory, 2 * 2 * input.numpy())
+
+
+def test_a_second_backward_leaves_a_gradient_that_is_read_only():
+    input, given = leaf(1.0, 2.0), np.ones(2)
+    given.setflags(write=False)
+    input.grad = given
+    Square.apply(input).backward(np.ones(2))
+    np.testing.assert_array_equal(given, np.ones(2))
+    np.testing.assert_array_equal(input.grad.numpy(), 1.0 + 2 * input.numpy())
 
 
 def test_only_the_gradients_that_matter_are_asked_for():

@@ -43,6 +43,8 @@ def numpys_array(data: Any, op: str, argument: str) -> Array:
     """
     if isinstance(data, Differentiable):
         return data._data
+    if type(data) is np.ndarray and data.dtype.kind in REAL_KINDS:
+        return data
     if not hasattr(data, "__array__") and hasattr(data, "__dlpack__"):
         return np.from_dlpack(data)
     try:

@@ -96,12 +96,13 @@ class Permute(Function):
 
     @staticmethod
     def forward(ctx: Context, input: Array, axes: tuple[int, ...]) -> Array:
-        ctx.inverse = sorted(range(len(axes)), key=axes.__getitem__)
+        ctx.axes = axes
         return np.asarray(input.transpose(axes))
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        return grad_output.transpose(ctx.inverse), None
+        inverse = sorted(range(len(ctx.axes)), key=ctx.axes.__getitem__)
+        return grad_output.transpose(inverse), None
 
 
 class Index(Function):

@@ -257,8 +257,9 @@ class Tensor(Arithmetic):
                 f"flatten: start_dim {start_dim} comes after end_dim {end_dim} "
                 f"(shape = {self.shape})"
             )
-        merged = prod(self.shape[first : last + 1])
-        return self.reshape(*self.shape[:first], merged, *self.shape[last + 1 :])
+        shape = self.shape
+        merged = prod(shape[first : last + 1])
+        return reductions.Reshape.apply(self, (*shape[:first], merged, *shape[last + 1 :]))
 
     def transpose(self, dim0: int, dim1: int) -> Tensor:
         """Return the tensor with two axes exchanged."""

@@ -27,9 +27,12 @@ class Conv2d(Function):
         geometry: tuple[Pair, Quadruple, Pair, int],
         activation: str,
     ) -> Array:
+        stride, padding, dilation, groups = geometry  # a call with a star takes longer
         unbatched = input.ndim == 3
         images = input[None] if unbatched else input
-        output = _core.conv2d_forward(images, weight, bias, *geometry, activation)
+        output = _core.conv2d_forward(
+            images, weight, bias, stride, padding, dilation, groups, activation
+        )
         needs_input, needs_weight = ctx.needs_input_grad[:2]
         ctx.save(
             images=images if needs_weight else None,

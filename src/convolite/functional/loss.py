@@ -12,6 +12,7 @@ from convolite._args import choice, integer, number
 from convolite.autograd import Array, Context, Function
 from convolite.functional.activation import log_softmax
 from convolite.interop import numpys_array
+from convolite.operators import operands
 from convolite.tensor import Tensor, as_tensor
 
 REDUCTIONS = ("none", "mean", "sum")
@@ -73,6 +74,28 @@ class PickedLogLikelihood(Function):
             grad_picked = -grad_output * ctx.saved.weights
         np.put_along_axis(grad_input, ctx.saved.target[:, None], grad_picked[:, None], axis=1)
         return grad_input, None, None
+
+
+class SquaredError(Function):
+    """``(left - right) ** 2``, and its mean or sum if asked for; both sides have one shape."""
+
+    gives_new_arrays = True
+
+    @staticmethod
+    def forward(ctx: Context, left: Array, right: Array, reduction: str) -> Array:
+        difference = _core.binary("subtract", left, right)
+        squares = _core.binary("multiply", difference, difference)
+        ctx.save(difference=difference)
+        ctx.slope = 2.0 / max(squares.size, 1) if reduction == "mean" else 2.0
+        return squares if reduction == "none" else _core.reduce(reduction, squares, None, False)
+
+    @staticmethod
+    def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
+        difference = ctx.saved.difference
+        upstream = grad_output * difference.dtype.type(ctx.slope)
+        grad_left = _core.binary("multiply", difference, upstream)
+        grad_right = _core.unary("negative", grad_left) if ctx.needs_input_grad[1] else None
+        return grad_left, grad_right, None
 
 
 def cross_entropy(
@@ -226,8 +249,7 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
             f"mse_loss: target must have the shape of input, got {right.shape} "
             f"(input.shape = {left.shape})"
         )
-    difference = left - right
-    return _reduced(difference * difference, reduction)
+    return SquaredError.apply(*operands(left, right), reduction)
 
 
 def _reduced(loss: Tensor, reduction: str) -> Tensor:

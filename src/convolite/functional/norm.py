@@ -25,18 +25,17 @@ class BatchNorm(Function):
         bias: Array | None,
         residual: Array | None,
         running: tuple[Any, Any],
-        training: bool,
-        momentum: float,
-        eps: float,
-        activation: str,
+        rules: tuple[bool, float, float, str],
     ) -> Array:
+        running_mean, running_var = running
+        training, momentum, eps, activation = rules
         if training:
             output, mean, inv_std = _core.batch_norm_forward_training(
-                input, weight, bias, *running, momentum, eps, activation, residual
+                input, weight, bias, running_mean, running_var, momentum, eps, activation, residual
             )
         else:
             output = _core.batch_norm_forward_inference(
-                input, weight, bias, *running, eps, activation, residual
+                input, weight, bias, running_mean, running_var, eps, activation, residual
             )
             if True not in ctx.needs_input_grad:
                 return output
@@ -75,11 +74,9 @@ class BatchNorm(Function):
             grad_weight if needed[1] else None,
             grad_bias if needed[2] else None,
             (passed if ctx.gated else grad_output) if needed[3] else None,
-            *_NO_GRADIENTS,
+            None,
+            None,
         )
-
-
-_NO_GRADIENTS = (None,) * 5  # of what is no tensor
 
 
 class PooledBatchNorm(Function):
@@ -94,19 +91,18 @@ class PooledBatchNorm(Function):
         weight: Array | None,
         bias: Array | None,
         running: tuple[Any, Any],
-        training: bool,
-        momentum: float,
-        eps: float,
-        activation: str,
+        rules: tuple[bool, float, float, str],
         window: tuple[Any, ...],
     ) -> Array:
+        running_mean, running_var = running
+        training, momentum, eps, activation = rules
         if training:
             output, offsets, mean, inv_std = _core.pooled_batch_norm_forward_training(
-                input, weight, bias, *running, momentum, eps, activation, *window
+                input, weight, bias, running_mean, running_var, momentum, eps, activation, *window
             )
         else:
             output, offsets = _core.pooled_batch_norm_forward_inference(
-                input, weight, bias, *running, eps, activation, *window
+                input, weight, bias, running_mean, running_var, eps, activation, *window
             )
             if True not in ctx.needs_input_grad:
                 return output
@@ -135,7 +131,8 @@ class PooledBatchNorm(Function):
             grad_input if needed[0] else None,
             grad_weight if needed[1] else None,
             grad_bias if needed[2] else None,
-            *_NO_GRADIENTS,
+            None,
+            None,
             None,
         )
 
@@ -193,17 +190,14 @@ def batch_norm(
     shape_of("batch_norm", "input", input)
     if not training and (running_mean is None or running_var is None):
         raise ValueError("batch_norm: running_mean and running_var are needed unless training")
-    return BatchNorm.apply(
-        input,
-        weight,
-        bias,
-        residual,
-        (_statistics("running_mean", running_mean), _statistics("running_var", running_var)),
+    running = _statistics("running_mean", running_mean), _statistics("running_var", running_var)
+    rules = (
         flag("batch_norm", "training", training),
         not_negative("batch_norm", "momentum", momentum),
         not_negative("batch_norm", "eps", eps),
         fused_activation("batch_norm", activation),
     )
+    return BatchNorm.apply(input, weight, bias, residual, running, rules)
 
 
 def pooled_batch_norm(
@@ -223,17 +217,9 @@ def pooled_batch_norm(
     What is normalised never goes to memory. `window` is what `pool.max_window` returns, `input`
     (N, C, H, W); all else as in `batch_norm`.
     """
-    return PooledBatchNorm.apply(
-        input,
-        weight,
-        bias,
-        (_statistics("running_mean", running_mean), _statistics("running_var", running_var)),
-        training,
-        momentum,
-        eps,
-        fused_activation("batch_norm", activation),
-        window,
-    )
+    running = _statistics("running_mean", running_mean), _statistics("running_var", running_var)
+    rules = training, momentum, eps, fused_activation("batch_norm", activation)
+    return PooledBatchNorm.apply(input, weight, bias, running, rules, window)
 
 
 def _running(running: tuple[Any, Any], eps: float, dtype: Any) -> tuple[Array, Array]:
