@@ -119,6 +119,16 @@ TEST_F(BufferCache, free_parts_of_a_region_in_use_are_given_back_and_used_again)
   EXPECT_EQ(0, memory_stats().cached);
 }
 
+TEST_F(BufferCache, regions_without_a_block_are_given_back_beyond_the_limit) {
+  const Index megabyte = 1 << 20;
+  { const Buffer<char> a(20 * megabyte), b(20 * megabyte), c(20 * megabyte); }
+  const Index limit = std::max(64 * megabyte, memory_stats().peak_in_use / 8 * 9);
+  EXPECT_GE(memory_stats().cached, 60 * megabyte);
+  EXPECT_LT(limit, 71 * megabyte);
+  { const Buffer<char> larger(31 * megabyte); }
+  EXPECT_LE(memory_stats().cached, limit);
+}
+
 TEST_F(BufferCache, an_impossible_size_is_bad_alloc) {
   EXPECT_THROW(acquire_bytes(-1), std::bad_alloc);
   EXPECT_THROW(acquire_bytes(Index{1} << 60), std::bad_alloc);

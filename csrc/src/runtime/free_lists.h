@@ -35,7 +35,8 @@ struct Link {
   }
 };
 
-// Classes are one eighth of a power of two apart: the least that holds `bytes`.
+// The least class that holds `bytes`. Classes are one eighth of a power of two apart, so that a
+// slightly different batch can reuse a small block and at most 1/8 of it is waste.
 struct SizeClass {
   Index capacity;
   std::size_t number;
