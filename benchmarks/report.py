@@ -65,11 +65,12 @@ How near the training steps come to what the processor allows. Arithmetic: the m
 the planned methods need (36 products for 4x4 results in Winograd's; its transforms left out), at
 the speed of multiply-adds in registers. Memory: each pass over a layer reads and writes each of its
 arrays once, at the speed of a large copy; activations, pooling and sums with a shortcut ride on
-another pass. `benchmarks/counting.py` has the rules. A step cannot be faster than the greater of
-the two, and if nothing overlaps takes their sum; both are given as shares of the median step, which
-was measured in turn with the processor: at its best {gflops:.0f} GFLOP/s and, read and written
-bytes together, {bandwidth:.1f} GB/s. Where all that a step keeps fits into the last-level cache of
-{cache:.0f} MiB, memory is no limit.
+another pass, and no array is counted as cached from one pass to the next. `benchmarks/counting.py`
+has the rules. By them a step takes at least the greater of the two, and their sum if nothing
+overlaps; both are given as shares of the median step, which was measured in turn with the
+processor: at its best {gflops:.0f} GFLOP/s and, read and written bytes together, {bandwidth:.1f}
+GB/s. Where all that a step keeps fits into the last-level cache of {cache:.0f} MiB, memory is no
+limit.
 """
 ACCURACY = """\
 ## Time to accuracy
