@@ -18,6 +18,7 @@ namespace {
 #include "kernels/gemm_thin.inl"
 #include "kernels/depthwise.inl"
 #include "kernels/depthwise_weight.inl"
+#include "kernels/group_lanes.inl"
 #include "kernels/softmax_rows.inl"
 #include "kernels/optimizer.inl"
 #include "kernels/norm_rows.inl"
@@ -26,10 +27,19 @@ namespace {
 
 template <class T>
 constexpr KernelTable<T> make_table() {
-  return {static_cast<int>(kLanes<T>), gemm_kernels<T>(),      thin_kernels<T>(),
-          winograd_kernels<T>(),       depthwise_kernels<T>(), elementwise_kernels<T>(),
-          activation_kernels<T>(),     reduce_kernels<T>(),    softmax_kernels<T>(),
-          optimizer_kernels<T>(),      pool_kernels<T>(),      norm_kernels<T>()};
+  return {static_cast<int>(kLanes<T>),
+          gemm_kernels<T>(),
+          thin_kernels<T>(),
+          winograd_kernels<T>(),
+          depthwise_kernels<T>(),
+          group_lane_kernels<T>(),
+          elementwise_kernels<T>(),
+          activation_kernels<T>(),
+          reduce_kernels<T>(),
+          softmax_kernels<T>(),
+          optimizer_kernels<T>(),
+          pool_kernels<T>(),
+          norm_kernels<T>()};
 }
 
 }  // namespace

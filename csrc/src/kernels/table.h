@@ -183,6 +183,61 @@ struct DepthwiseKernels {
   WeightSums weight_square_3[2];            // as above
 };
 
+// Convolution with groups as lanes: plane i of group g is lane g of image i, a run of pixels of one
+// vector each.
+
+// lanes[places[i] + l] = source[l * plane_stride + i] for i < pixels and all lanes l. Of `planes`
+// >= 1, fewer than the lanes, the last is repeated.
+template <class T>
+struct LaneGatherArguments {
+  const T* source;
+  std::ptrdiff_t planes, plane_stride, pixels;
+  const std::int32_t* places;
+  T* lanes;
+};
+
+// In every lane: result[y * result_row_step + x * result_step] = clamp(bias +
+//     sum over taps t of weight[weights[t]] * source[y * row_step + x * step + offsets[t]]).
+// columns >= 1.
+template <class T>
+struct GroupLaneArguments {
+  const T* source;
+  std::ptrdiff_t step, row_step;
+  DepthwiseTaps taps;
+  const T* weight;
+  const T* bias;  // or null
+  std::ptrdiff_t rows, columns;
+  T* result;
+  std::ptrdiff_t result_step, result_row_step;
+  T low, high;
+  bool clamp;
+};
+
+// In every lane: sums[t] += sum over pixels of
+//                grad[y][x] * source[y * row_step + x * step + offsets[t]].
+// Sums run in T: keep the pixels few. Rows of grad are dense.
+template <class T>
+struct GroupLaneWeightArguments {
+  const T* source;
+  std::ptrdiff_t step, row_step;
+  const std::ptrdiff_t* offsets;
+  const T* grad;
+  std::ptrdiff_t rows, columns;
+  T* sums;
+};
+
+template <class T>
+struct GroupLaneKernels {
+  using Convolve = void (*)(const GroupLaneArguments<T>&);
+  using WeightSums = void (*)(const GroupLaneWeightArguments<T>&);
+  void (*gather)(const LaneGatherArguments<T>&);
+  Convolve any_taps;
+  // Each run of so many taps lies side by side, from left to right; step is 1 or 2 vectors: [step -
+  // 1].
+  Convolve rows_of_2, rows_of_3[2], rows_of_5[2];
+  WeightSums weight_taps[kMostWeightTaps];  // [taps - 1]
+};
+
 // Element by element. unary: a, output of `count` values. binary: `rows` rows of `columns` values;
 // an operand that is no row (at most one of the two) is one value per row. a_stride and b_stride
 // lead to the next row; the output is dense. Both may equal the output's place.
@@ -392,6 +447,7 @@ struct KernelTable {
   ThinKernels<T> thin;
   WinogradKernels<T> winograd;
   DepthwiseKernels<T> depthwise;
+  GroupLaneKernels<T> group_lanes;
   ElementwiseKernels<T> elementwise;
   ActivationKernels<T> activation;
   ReduceKernels<T> reduce;

@@ -1,4 +1,6 @@
-// depthwise_forward and depthwise_backward_input: one driver over a TapLattice.
+// depthwise_forward and depthwise_backward_input. Channels are the lanes (group_lanes.h) where
+// there are enough of them, else pixels of a row, for which one driver over a TapLattice stands
+// here.
 //
 // A unit is one group of one image: one input plane and its result planes, or for backward_input
 // the other way round. An item of work is a run of small units, or a band of rows of a large one:
@@ -13,6 +15,7 @@
 
 #include "gemm/epilogue.h"
 #include "ops/conv2d/depthwise_band.h"
+#include "ops/conv2d/group_lanes.h"
 #include "runtime/buffer.h"
 #include "runtime/integers.h"
 #include "runtime/isa.h"
@@ -172,6 +175,9 @@ template <class T>
 void depthwise_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
                        Activation activation, T* output) {
   if (shape.result().size() == 0) return;
+  if (group_lanes_decline(shape, Pass::forward) == nullptr) {
+    return group_lanes_forward(shape, input, weight, bias, activation, output);
+  }
   const TapLattice lattice = TapLattice::forward(shape);
   DepthwiseConvolution<T>(lattice, shape.kernel).run(input, weight, bias, activation, output);
 }
@@ -180,6 +186,9 @@ template <class T>
 void depthwise_backward_input(const Conv2dShape& shape, const T* grad_output, const T* weight,
                               T* grad_input) {
   if (shape.input.size() == 0) return;
+  if (group_lanes_decline(shape, Pass::backward_input) == nullptr) {
+    return group_lanes_backward_input(shape, grad_output, weight, grad_input);
+  }
   const TapLattice lattice = TapLattice::backward_input(shape);
   DepthwiseConvolution<T>(lattice, shape.kernel)
       .run(grad_output, weight, nullptr, Activation::none, grad_input);

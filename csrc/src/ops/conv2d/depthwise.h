@@ -1,6 +1,7 @@
 // Convolutions in which every result channel has one input channel. There is no sum over channels
-// to share work in, so pixels of a row are the lanes: planes are copied to a padded band
-// (depthwise_band.h) and every tap is a load from it.
+// to share work in: channels are the lanes (group_lanes.h). Where there are too few of them, pixels
+// of a row are: planes are copied to a padded band (depthwise_band.h) and every tap is a load from
+// it.
 #pragma once
 
 #include <convolite/conv2d.h>

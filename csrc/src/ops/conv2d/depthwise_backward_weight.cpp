@@ -1,7 +1,8 @@
 // depthwise_backward_weight: grad_weight[o, r, s] = sum over images and pixels of
 //   grad_output[n, o, y, x] * input[n, c, y * stride + r * dilation - top, ...].
 //
-// An item is a run of small images, or a band of rows of a large one, for one output channel: its
+// Channels are the lanes (group_lanes.h) where there are enough of them, else pixels of a row: an
+// item is a run of small images, or a band of rows of a large one, for one output channel: its
 // input is copied to a padded band, and the kernel adds what it gives to sums in double. Items of a
 // channel are cut into parts by the shape alone; the parts are added in order.
 //
@@ -10,6 +11,7 @@
 
 #include "ops/conv2d/depthwise.h"
 #include "ops/conv2d/depthwise_band.h"
+#include "ops/conv2d/group_lanes.h"
 #include "runtime/buffer.h"
 #include "runtime/integers.h"
 #include "runtime/isa.h"
@@ -124,6 +126,9 @@ void depthwise_backward_weight(const Conv2dShape& shape, const T* grad_output, c
   if (shape.result().size() == 0) {
     std::fill_n(grad_weight, shape.weight_size(), T(0));
     return;
+  }
+  if (group_lanes_decline(shape, Pass::backward_weight) == nullptr) {
+    return group_lanes_backward_weight(shape, grad_output, input, grad_weight);
   }
   const TapLattice lattice = TapLattice::forward(shape);
   BackwardWeight<T>(shape, lattice).run(grad_output, input, grad_weight);

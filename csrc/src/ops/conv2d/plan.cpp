@@ -43,7 +43,7 @@ template <class T>
 constexpr Conv2dMethod<T> kDepthwise = {
     "depthwise",
     depthwise_declines,
-    "pixels of a row as lanes: every output channel has one input channel",
+    "every output channel has one input channel: channels as lanes, or pixels where there are few",
     depthwise_forward<T>,
     depthwise_backward_input<T>,
     depthwise_backward_weight<T>};

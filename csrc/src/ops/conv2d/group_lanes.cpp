@@ -1,0 +1,262 @@
+// group_lanes_forward and group_lanes_backward_input: one driver over a TapLattice.
+//
+// An item is a block of result rows of as many units as a vector has lanes. Its source planes are
+// transposed to a band (lane_band.h); each of its result planes is computed as vectors of lanes and
+// transposed back. The filters stand as [filter and tap][group], so that the units of an item,
+// which may begin with any group, find theirs side by side.
+//
+// Bound by shuffles of the two transpositions and loads of the products.
+#include "ops/conv2d/group_lanes.h"
+
+#include <algorithm>
+
+#include "gemm/epilogue.h"
+#include "ops/conv2d/lane_band.h"
+#include "runtime/isa.h"
+#include "runtime/threads.h"
+
+namespace convolite {
+namespace {
+
+// Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
+constexpr Index kBandBytes = 128 << 10;
+constexpr Index kWantedTasks = 64;
+constexpr Index kMostChannels = 8;  // of a group
+constexpr Index kMostRowsBytes = Index{4} << 20;
+
+// Rows of values, one for each group, which begin again after the last group: a vector may be
+// loaded at any of them.
+template <class T>
+class GroupRows {
+ public:
+  GroupRows(const KernelTable<T>& table, Index groups, Index rows, const T* values)
+      : stride_(odd_lines(groups + table.lanes)), values_(rows * stride_) {
+    table.gemm.transpose(groups, rows, values, rows, values_.get(), stride_);
+    for (Index row = 0; row < rows; ++row) {
+      T* const first = values_.get() + row * stride_;
+      for (Index i = groups; i < groups + table.lanes; ++i) first[i] = first[i - groups];
+    }
+  }
+
+  Index stride() const { return stride_; }
+  const T* at(Index row, Index group) const { return values_.get() + row * stride_ + group; }
+
+ private:
+  // Rows a power of two apart would compete for the same cache sets.
+  static Index odd_lines(Index size) {
+    constexpr Index line = kAlignment / static_cast<Index>(sizeof(T));
+    return (ceil_divide(size, line) | 1) * line;
+  }
+
+  Index stride_;
+  Buffer<T> values_;
+};
+
+// The filters' rows from one source channel, and from one result channel of a group, to the next.
+struct FilterStrides {
+  Index source, result;
+};
+
+template <class T>
+class GroupLaneConvolution {
+ public:
+  GroupLaneConvolution(const TapLattice& lattice, HW kernel, FilterStrides filters, const T* weight)
+      : lattice_(lattice),
+        table_(kernels<T>()),
+        filters_(filters),
+        units_(lattice.result.n * lattice.groups),
+        lane_blocks_(ceil_divide(units_, table_.lanes)),
+        band_(lattice, table_.lanes, sizeof(T), kBandBytes, lane_blocks_),
+        weight_(table_, lattice.groups,
+                lattice.source_channels() * lattice.result_channels() * kernel.h * kernel.w,
+                weight) {
+    for (const Phase& phase : lattice.phases) list_taps(phase, kernel);
+  }
+
+  void run(const T* source, const T* bias, Activation activation, T* result) const {
+    const Index items = lane_blocks_ * blocks();
+    const Index grain = ceil_divide(items, kWantedTasks), tasks = ceil_divide(items, grain);
+    const Workers workers{worker_count(tasks, work())};
+    const WorkerScratch<T> bands(workers.count, band_.size());
+    const WorkerScratch<T> tiles(workers.count,
+                                 band_.most_rows() * lattice_.result.w * table_.lanes);
+    for (int worker = 0; worker < workers.count; ++worker) {
+      std::fill_n(bands.of(worker), band_.size(), T(0));
+    }
+    const GroupRows<T> biases(table_, lattice_.groups,
+                              bias == nullptr ? 0 : lattice_.result_channels(), bias);
+    const Job job{source, bias == nullptr ? nullptr : &biases, activation, result};
+    parallel_for(tasks, workers, [&](Index task, int worker) {
+      const Index end = std::min((task + 1) * grain, items);
+      for (Index item = task * grain; item < end; ++item) {
+        compute(job, item, bands.of(worker), tiles.of(worker));
+      }
+    });
+  }
+
+ private:
+  struct Job {
+    const T* source;
+    const GroupRows<T>* bias;
+    Activation activation;
+    T* result;
+  };
+  // Tap rows outermost: a run of rows takes some of them.
+  struct PhaseTaps {
+    std::vector<std::ptrdiff_t> offsets, weights;
+    Index row_taps;
+    typename GroupLaneKernels<T>::Convolve convolve;
+  };
+
+  Index blocks() const { return static_cast<Index>(band_.blocks().size()); }
+
+  Index work() const {
+    Index depth = 0;
+    for (const Phase& phase : lattice_.phases) depth = std::max(depth, lattice_.depth(phase));
+    return lattice_.source.size() + lattice_.result.size() +
+           multiply_add_work(lattice_.result.size() * depth);
+  }
+
+  void list_taps(const Phase& phase, HW kernel) {
+    std::vector<AxisTap> columns = phase.columns.taps;
+    std::sort(columns.begin(), columns.end(),
+              [](const AxisTap& a, const AxisTap& b) { return a.offset < b.offset; });
+    PhaseTaps taps;
+    taps.row_taps = lattice_.source_channels() * static_cast<Index>(columns.size());
+    taps.convolve = choose_kernel(columns);
+    for (const AxisTap& row : phase.rows.taps) {
+      for (Index c = 0; c < lattice_.source_channels(); ++c) {
+        for (const AxisTap& column : columns) {
+          taps.offsets.push_back(c * band_.channel_stride() + band_.offset(phase, row, column));
+          taps.weights.push_back((c * filters_.source + row.kernel * kernel.w + column.kernel) *
+                                 weight_.stride());
+        }
+      }
+    }
+    taps_.push_back(std::move(taps));
+  }
+
+  typename GroupLaneKernels<T>::Convolve choose_kernel(const std::vector<AxisTap>& columns) const {
+    const GroupLaneKernels<T>& kernels = table_.group_lanes;
+    const Index count = static_cast<Index>(columns.size()), step = lattice_.step.w;
+    if (count < 2 || columns.back().offset - columns.front().offset != count - 1) {
+      return kernels.any_taps;
+    }
+    if (count == 2 && step == 1) return kernels.rows_of_2;
+    if (count == 3 && step <= 2) return kernels.rows_of_3[step - 1];
+    if (count == 5 && step <= 2) return kernels.rows_of_5[step - 1];
+    return kernels.any_taps;
+  }
+
+  void compute(const Job& job, Index item, T* band, T* tile) const {
+    const Index unit = item / blocks() * table_.lanes;
+    const Index units = std::min<Index>(table_.lanes, units_ - unit);
+    const LaneBlock& block = band_.blocks()[static_cast<std::size_t>(item % blocks())];
+    const Index sources = lattice_.source_channels(), results = lattice_.result_channels();
+    const Index source_plane = lattice_.source.pixels(), result_plane = lattice_.result.pixels();
+    for (Index c = 0; c < sources; ++c) {
+      band_.load(table_, block, job.source + (unit * sources + c) * source_plane, units,
+                 sources * source_plane, band + c * band_.channel_stride());
+    }
+    for (Index k = 0; k < results; ++k) {
+      convolve(job, block, unit % lattice_.groups, k, band, tile);
+      T* const rows =
+          job.result + (unit * results + k) * result_plane + block.row * lattice_.result.w;
+      table_.gemm.transpose(block.rows * lattice_.result.w, units, tile, table_.lanes, rows,
+                            results * result_plane);
+    }
+  }
+
+  void convolve(const Job& job, const LaneBlock& block, Index group, Index channel, const T* band,
+                T* tile) const {
+    const Index lanes = table_.lanes, width = lattice_.result.w;
+    GemmTileArguments<T> clamp{};
+    set_epilogue<T>(clamp, {nullptr, job.activation}, 0);
+    GroupLaneArguments<T> arguments{};
+    arguments.step = lattice_.step.w * lanes;
+    arguments.row_step = lattice_.step.h * band_.row_stride();
+    arguments.weight = weight_.at(channel * filters_.result, group);
+    arguments.bias = job.bias == nullptr ? nullptr : job.bias->at(channel, group);
+    arguments.result_step = lattice_.spacing.w * lanes;
+    arguments.result_row_step = lattice_.spacing.h * width * lanes;
+    arguments.low = clamp.low;
+    arguments.high = clamp.high;
+    arguments.clamp = clamp.clamp;
+    for (const LaneRun& run : block.runs) {
+      const Phase& phase = lattice_.phases[run.phase];
+      const PhaseTaps& taps = taps_[run.phase];
+      const Index begin = run.tap_begin * taps.row_taps;
+      arguments.taps = {run.tap_end * taps.row_taps - begin, taps.offsets.data() + begin,
+                        taps.weights.data() + begin};
+      arguments.source = band + run.source;
+      arguments.rows = run.rows;
+      arguments.columns = phase.columns.count;
+      const Index row = phase.rows.first + run.row_begin * lattice_.spacing.h - block.row;
+      arguments.result = tile + (row * width + phase.columns.first) * lanes;
+      taps.convolve(arguments);
+    }
+  }
+
+  const TapLattice& lattice_;
+  const KernelTable<T>& table_;
+  FilterStrides filters_;
+  Index units_, lane_blocks_;
+  LaneBand band_;
+  GroupRows<T> weight_;
+  std::vector<PhaseTaps> taps_;
+};
+
+}  // namespace
+
+const char* group_lanes_decline(const Conv2dShape& shape, Pass pass) {
+  const Index lanes = kernels<float>().lanes;
+  // Filters have one gradient for all images, whose lanes therefore are the groups of one.
+  const Index units = pass == Pass::backward_weight ? shape.groups : shape.groups * shape.input.n;
+  if (units < lanes) return "groups are fewer than the lanes of a vector";
+  if (std::max(shape.group_in(), shape.group_out()) > kMostChannels) {
+    return "groups have many channels";
+  }
+  const HW span{(shape.kernel.h - 1) * shape.dilation.h + 1,
+                (shape.kernel.w - 1) * shape.dilation.w + 1};
+  const Padding& padding = shape.padding;
+  if (std::max(padding.top, padding.bottom) >= span.h ||
+      std::max(padding.left, padding.right) >= span.w) {
+    return "windows lie in the padding";
+  }
+  const Index row = (std::max(shape.input.w, shape.output.w) + 2 * span.w) * lanes *
+                    static_cast<Index>(sizeof(float));
+  if (span.h * std::max(shape.group_in(), shape.group_out()) > kMostRowsBytes / row) {
+    return "the rows of a window outgrow the cache";
+  }
+  return nullptr;
+}
+
+template <class T>
+void group_lanes_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
+                         Activation activation, T* output) {
+  if (shape.result().size() == 0) return;
+  const TapLattice lattice = TapLattice::forward(shape);
+  const FilterStrides filters{shape.taps(), shape.group_in() * shape.taps()};
+  GroupLaneConvolution<T>(lattice, shape.kernel, filters, weight)
+      .run(input, bias, activation, output);
+}
+
+template <class T>
+void group_lanes_backward_input(const Conv2dShape& shape, const T* grad_output, const T* weight,
+                                T* grad_input) {
+  if (shape.input.size() == 0) return;
+  const TapLattice lattice = TapLattice::backward_input(shape);
+  const FilterStrides filters{shape.group_in() * shape.taps(), shape.taps()};
+  GroupLaneConvolution<T>(lattice, shape.kernel, filters, weight)
+      .run(grad_output, nullptr, Activation::none, grad_input);
+}
+
+#define CONVOLITE_INSTANTIATE(T)                                                                  \
+  template void group_lanes_forward(const Conv2dShape&, const T*, const T*, const T*, Activation, \
+                                    T*);                                                          \
+  template void group_lanes_backward_input(const Conv2dShape&, const T*, const T*, T*);
+CONVOLITE_INSTANTIATE(float)
+CONVOLITE_INSTANTIATE(double)
+#undef CONVOLITE_INSTANTIATE
+
+}  // namespace convolite

@@ -1,0 +1,215 @@
+// group_lanes_backward_weight: grad_weight[o, c, r, s] = sum over images and pixels of
+//   grad_output[n, o, y, x] * input[n, c, y * stride + r * dilation - top, ...].
+//
+// Groups are taken as many at a time as a vector has lanes. An item is a run of small images, or a
+// block of rows of a large one: input and grad_output are transposed to vectors of lanes, and what
+// they give is added to sums in double. The items of a block of groups are cut into parts by the
+// shape alone; the parts are added in order.
+//
+// Bound by shuffles of the transpositions and loads of the products.
+#include <algorithm>
+#include <numeric>
+
+#include "ops/conv2d/group_lanes.h"
+#include "ops/conv2d/lane_band.h"
+#include "runtime/isa.h"
+#include "runtime/threads.h"
+
+namespace convolite {
+namespace {
+
+// Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
+constexpr Index kBandBytes = 128 << 10;
+constexpr Index kSummedPixels = 512;  // in T
+constexpr Index kWantedTasks = 64;
+
+template <class T>
+class BackwardWeight {
+ public:
+  BackwardWeight(const Conv2dShape& shape, const TapLattice& lattice)
+      : shape_(shape),
+        lattice_(lattice),
+        table_(kernels<T>()),
+        lane_blocks_(ceil_divide(shape.groups, table_.lanes)),
+        band_(lattice, table_.lanes, sizeof(T), kBandBytes, lane_blocks_ * shape.input.n),
+        filters_(shape.group_in() * shape.group_out()),
+        row_sums_(filters_ * shape.taps() * table_.lanes),
+        places_(band_.most_rows() * shape.output.w) {
+    const Index rows = band_.most_rows();
+    images_ = std::clamp<Index>(kSummedPixels / (rows * shape.output.w), 1, shape.input.n);
+    if (blocks() > 1) images_ = 1;
+    items_ = ceil_divide(shape.input.n, images_) * blocks();
+    parts_ = std::min(items_, ceil_divide(kWantedTasks, lane_blocks_));
+    for (Index i = 0; i < rows * shape.output.w; ++i) {
+      places_[i] = static_cast<std::int32_t>(i * table_.lanes);
+    }
+    for (const LaneBlock& block : band_.blocks()) list_calls(block);
+  }
+
+  void run(const T* grad_output, const T* input, T* grad_weight) const {
+    const Index work =
+        shape_.input.size() + shape_.result().size() + multiply_add_work(shape_.multiply_adds());
+    const Index tasks = lane_blocks_ * parts_;
+    const Workers workers{worker_count(tasks, work)};
+    const WorkerScratch<T> bands(workers.count, band_.size());
+    const WorkerScratch<T> grads(workers.count, shape_.group_out() * grad_stride());
+    const WorkerScratch<T> short_sums(workers.count, row_sums_);
+    for (int worker = 0; worker < workers.count; ++worker) {
+      std::fill_n(bands.of(worker), band_.size(), T(0));
+    }
+    const Buffer<double> sums(tasks * row_sums_);
+    parallel_for(tasks, workers, [&](Index task, int worker) {
+      const Index part = task % parts_, group = task / parts_ * table_.lanes;
+      const Scratch scratch{bands.of(worker), grads.of(worker), short_sums.of(worker)};
+      double* const total = sums.get() + task * row_sums_;
+      std::fill_n(total, row_sums_, 0.0);
+      for (Index item = items_ * part / parts_; item < items_ * (part + 1) / parts_; ++item) {
+        add_item(grad_output, input, group, item, scratch, total);
+      }
+    });
+    parallel_for(lane_blocks_, tasks * row_sums_, [&](Index block, int) {
+      combine(block, sums.get() + block * parts_ * row_sums_, grad_weight);
+    });
+  }
+
+ private:
+  // Rows of pixels that find their taps at the same offsets.
+  struct Call {
+    Index source, grad, rows;
+    std::vector<std::ptrdiff_t> offsets;
+  };
+  struct Scratch {
+    T* band;
+    T* grad;
+    T* sums;
+  };
+
+  Index blocks() const { return static_cast<Index>(band_.blocks().size()); }
+  Index row_step() const { return shape_.stride.h * band_.row_stride(); }
+  Index grad_row() const { return shape_.output.w * table_.lanes; }
+  Index grad_stride() const { return band_.most_rows() * grad_row(); }
+  Index groups_from(Index group) const {
+    return std::min<Index>(table_.lanes, shape_.groups - group);
+  }
+
+  void add_item(const T* grad_output, const T* input, Index group, Index item,
+                const Scratch& scratch, double* total) const {
+    const LaneBlock& block = band_.blocks()[static_cast<std::size_t>(item % blocks())];
+    const Index first = item / blocks() * images_;
+    std::fill_n(scratch.sums, row_sums_, T(0));
+    for (Index n = first; n < std::min(first + images_, shape_.input.n); ++n) {
+      load(grad_output, input, n, group, block, scratch);
+      for (Index filter = 0; filter < filters_; ++filter) {
+        add_filter(calls_[static_cast<std::size_t>(item % blocks())], filter, scratch);
+      }
+    }
+    for (Index i = 0; i < row_sums_; ++i) total[i] += static_cast<double>(scratch.sums[i]);
+  }
+
+  void load(const T* grad_output, const T* input, Index image, Index group, const LaneBlock& block,
+            const Scratch& scratch) const {
+    const Index groups = groups_from(group), plane = shape_.result().pixels();
+    const Index sources = shape_.group_in(), results = shape_.group_out();
+    const Index unit = image * shape_.groups + group;
+    for (Index c = 0; c < sources; ++c) {
+      band_.load(table_, block, input + (unit * sources + c) * shape_.input.pixels(), groups,
+                 sources * shape_.input.pixels(), scratch.band + c * band_.channel_stride());
+    }
+    for (Index k = 0; k < results; ++k) {
+      table_.group_lanes.gather(
+          {grad_output + (unit * results + k) * plane + block.row * shape_.output.w, groups,
+           results * plane, block.rows * shape_.output.w, places_.get(),
+           scratch.grad + k * grad_stride()});
+    }
+  }
+
+  // Taps outside of the image are taken from the row of zeros, which gives NaN where it should.
+  // That row has no next one, so rows with such taps are calls of their own.
+  void list_calls(const LaneBlock& block) {
+    const Phase& phase = lattice_.phases[0];
+    std::vector<Call> calls;
+    for (const LaneRun& run : block.runs) {
+      const bool whole = run.tap_end - run.tap_begin == shape_.kernel.h;
+      const Index rows = whole ? run.rows : 1;
+      for (Index y = 0; y < run.rows; y += rows) {
+        Call call{
+            run.source + y * row_step(), (run.row_begin - block.row + y) * grad_row(), rows, {}};
+        for (const AxisTap& row : phase.rows.taps) {
+          const bool inside = row.kernel >= run.tap_begin && row.kernel < run.tap_end;
+          for (const AxisTap& column : phase.columns.taps) {
+            call.offsets.push_back(inside ? band_.offset(phase, row, column)
+                                          : band_.zero_place(column) - call.source);
+          }
+        }
+        calls.push_back(std::move(call));
+      }
+    }
+    calls_.push_back(std::move(calls));
+  }
+
+  void add_filter(const std::vector<Call>& calls, Index filter, const Scratch& scratch) const {
+    const T* const grad = scratch.grad + filter / shape_.group_in() * grad_stride();
+    const T* const band = scratch.band + filter % shape_.group_in() * band_.channel_stride();
+    T* const sums = scratch.sums + filter * shape_.taps() * table_.lanes;
+    const Index taps = shape_.taps(), shares = ceil_divide(taps, kMostWeightTaps);
+    GroupLaneWeightArguments<T> arguments{};
+    arguments.step = shape_.stride.w * table_.lanes;
+    arguments.row_step = row_step();
+    arguments.columns = shape_.output.w;
+    for (const Call& call : calls) {
+      arguments.source = band + call.source;
+      arguments.grad = grad + call.grad;
+      arguments.rows = call.rows;
+      for (Index share = 0; share < shares; ++share) {
+        const Index begin = taps * share / shares, end = taps * (share + 1) / shares;
+        arguments.offsets = call.offsets.data() + begin;
+        arguments.sums = sums + begin * table_.lanes;
+        table_.group_lanes.weight_taps[end - begin - 1](arguments);
+      }
+    }
+  }
+
+  // Adds the parts of a block of groups in order; [filter and tap][lane] to filters.
+  void combine(Index block, const double* sums, T* grad_weight) const {
+    const Index lanes = table_.lanes, rows = row_sums_ / lanes, group = block * lanes;
+    for (Index lane = 0; lane < groups_from(group); ++lane) {
+      for (Index row = 0; row < rows; ++row) {
+        double sum = 0;
+        for (Index part = 0; part < parts_; ++part) {
+          sum += sums[part * row_sums_ + row * lanes + lane];
+        }
+        grad_weight[(group + lane) * rows + row] = static_cast<T>(sum);
+      }
+    }
+  }
+
+  const Conv2dShape& shape_;
+  const TapLattice& lattice_;
+  const KernelTable<T>& table_;
+  Index lane_blocks_;
+  LaneBand band_;
+  Index filters_, row_sums_;  // of a group; sums of a block of groups
+  Buffer<std::int32_t> places_;
+  std::vector<std::vector<Call>> calls_;  // of each block
+  Index images_ = 1, items_ = 1;          // images of an item, items of a block of groups
+  Index parts_ = 1;
+};
+
+}  // namespace
+
+template <class T>
+void group_lanes_backward_weight(const Conv2dShape& shape, const T* grad_output, const T* input,
+                                 T* grad_weight) {
+  if (shape.result().size() == 0) {
+    std::fill_n(grad_weight, shape.weight_size(), T(0));
+    return;
+  }
+  const TapLattice lattice = TapLattice::forward(shape);
+  BackwardWeight<T>(shape, lattice).run(grad_output, input, grad_weight);
+}
+
+template void group_lanes_backward_weight(const Conv2dShape&, const float*, const float*, float*);
+template void group_lanes_backward_weight(const Conv2dShape&, const double*, const double*,
+                                          double*);
+
+}  // namespace convolite

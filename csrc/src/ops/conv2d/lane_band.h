@@ -1,0 +1,68 @@
+// The copy of some rows of image planes in which every pixel is a vector with one lane for each of
+// several groups (contract: kernels/table.h), and what the rows of a block of results read of it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "kernels/table.h"
+#include "ops/conv2d/tap_lattice.h"
+#include "runtime/buffer.h"
+
+namespace convolite {
+
+// Consecutive pixel rows of a phase that share their taps. Offsets are counted in elements.
+struct LaneRun {
+  std::size_t phase;
+  Index row_begin, rows;     // of the phase
+  Index tap_begin, tap_end;  // rows of taps
+  Index source;              // place of the first pixel: what the taps' offsets are added to
+};
+
+// A block of result rows.
+struct LaneBlock {
+  Index row, rows;
+  Index source_row, source_rows;  // what they read
+  std::vector<LaneRun> runs;
+};
+
+class LaneBand {
+ public:
+  // A block's band and one plane of its results take about `bytes`, unless that would mean to copy
+  // most rows again and again; many blocks are wanted where there are few `units` of lanes.
+  LaneBand(const TapLattice& lattice, int lanes, Index element_size, Index bytes, Index units);
+
+  const std::vector<LaneBlock>& blocks() const { return blocks_; }
+  Index most_rows() const { return rows_; }  // of a block
+  Index row_stride() const { return pitch_ * lanes_; }
+  Index channel_stride() const { return channel_stride_; }
+  Index size() const { return lattice_.source_channels() * channel_stride_; }
+  // Of a tap from a pixel's place.
+  Index offset(const Phase& phase, const AxisTap& row, const AxisTap& column) const {
+    return ((row.offset - phase.rows.least_offset()) * pitch_ + column.offset) * lanes_;
+  }
+
+  // The place of what a tap meets of a row of zeros.
+  Index zero_place(const AxisTap& column) const { return (lead_ + column.offset) * lanes_; }
+
+  // Copies what a block reads of one channel of `planes` units, plane_stride apart. The band was
+  // all zero before its first use.
+  template <class T>
+  void load(const KernelTable<T>& table, const LaneBlock& block, const T* source, Index planes,
+            Index plane_stride, T* band) const;
+
+ private:
+  void choose_rows(Index bytes, Index element_size, Index units);
+  void add_block(Index row, Index rows);
+
+  const TapLattice& lattice_;
+  Index lanes_;
+  // Zeros before the first row, which is all zero; those after a row serve the next.
+  Index lead_ = 0, pitch_ = 0;
+  Index rows_ = 1, channel_stride_ = 0;
+  std::vector<LaneBlock> blocks_;
+  Buffer<std::int32_t> places_;  // of the pixels of a block's rows
+};
+
+}  // namespace convolite
