@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from convolite._args import excerpt, items, not_negative
-from convolite.autograd import Array, gradient_of
+from convolite.autograd import Array
 from convolite.optim.saved import check_saved, restored
 from convolite.tensor import Tensor
 
@@ -190,7 +190,10 @@ class Batch:
         self.parameters = parameters
         self.states: list[Any] = states
         self.arrays = [parameter._data for parameter in parameters]
-        self.gradients = [gradient_of(parameter) for parameter in parameters]
+        gradients: list[Any] = [parameter._grad for parameter in parameters]
+        self.gradients: list[Array] = [
+            each if isinstance(each, np.ndarray) else each._data for each in gradients
+        ]
 
     def zeros(self) -> list[Array]:
         """Zeros like each of the arrays, side by side in one piece of memory."""
