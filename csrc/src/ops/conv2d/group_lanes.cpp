@@ -21,7 +21,9 @@ namespace {
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kBandBytes = 128 << 10;
 constexpr Index kWantedTasks = 64;
-constexpr Index kMostChannels = 8;  // of a group
+// Of a group. 32 groups of 4 channels, 56x56, run 3 times as fast as by the general method, 32 of
+// 8, 28x28, about as fast.
+constexpr Index kMostChannels = 8;
 constexpr Index kMostRowsBytes = Index{4} << 20;
 
 // Rows of values, one for each group, which begin again after the last group: a vector may be
@@ -209,6 +211,7 @@ class GroupLaneConvolution {
 }  // namespace
 
 const char* group_lanes_decline(const Conv2dShape& shape, Pass pass) {
+  if (shape.groups == 1) return "there is one group";
   const Index lanes = kernels<float>().lanes;
   // Filters have one gradient for all images, whose lanes therefore are the groups of one.
   const Index units = pass == Pass::backward_weight ? shape.groups : shape.groups * shape.input.n;

@@ -8,7 +8,6 @@
 //
 // Bound by shuffles of the transpositions and loads of the products.
 #include <algorithm>
-#include <numeric>
 
 #include "ops/conv2d/group_lanes.h"
 #include "ops/conv2d/lane_band.h"

@@ -9,6 +9,7 @@
 
 #include "ops/conv2d/depthwise.h"
 #include "ops/conv2d/direct.h"
+#include "ops/conv2d/group_lanes.h"
 #include "ops/conv2d/pointwise.h"
 #include "ops/conv2d/winograd.h"
 #include "runtime/threads.h"
@@ -48,6 +49,14 @@ constexpr Conv2dMethod<T> kDepthwise = {
     depthwise_backward_input<T>,
     depthwise_backward_weight<T>};
 
+template <class T>
+constexpr Conv2dMethod<T> kGrouped = {"grouped",
+                                      group_lanes_decline,
+                                      "groups as lanes: few channels in each of many groups",
+                                      group_lanes_forward<T>,
+                                      group_lanes_backward_input<T>,
+                                      group_lanes_backward_weight<T>};
+
 const char* winograd_or_exact(const Conv2dShape& shape, Pass pass) {
   return get_fast_math() ? winograd_declines(shape, pass) : "fast math is off";
 }
@@ -65,6 +74,7 @@ const std::vector<Conv2dMethod<float>>& menu() {
        winograd_backward_input, winograd_backward_weight},
       kPointwise<float>,
       kDepthwise<float>,
+      kGrouped<float>,
       kDirect<float>,
   };
   return methods;
@@ -74,7 +84,7 @@ const std::vector<Conv2dMethod<float>>& menu() {
 template <>
 const std::vector<Conv2dMethod<double>>& menu() {
   static const std::vector<Conv2dMethod<double>> methods = {kPointwise<double>, kDepthwise<double>,
-                                                            kDirect<double>};
+                                                            kGrouped<double>, kDirect<double>};
   return methods;
 }
 
