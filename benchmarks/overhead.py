@@ -258,6 +258,10 @@ def bare_pass(name: str, size: int) -> Call:
         options = (0.9, 0.0, 1e-4) if "momentum" in name else (0.0, 0.0, 0.0)
         buffers = first if "momentum" in name else []
         return lambda: _core.sgd_step(values, gradients, buffers, False, 0.1, *options, False)
+    if name == "RMSprop":
+        return lambda: _core.rmsprop_step(
+            values, gradients, first, [], [], 1e-2, 0.99, 1e-8, 0.0, 0.0, False
+        )
     return lambda: _core.adam_step(
         values, gradients, first, second, 2, 1e-3, 0.9, 0.999, 1e-8, 0.0, name == "AdamW"
     )

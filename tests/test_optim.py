@@ -99,6 +99,7 @@ def test_adam_follows_the_reference(optimizer_class, options, dtype, rng):
     assert_parameters(parameters, expected, units=16.0)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "options",
     [
@@ -108,18 +109,13 @@ def test_adam_follows_the_reference(optimizer_class, options, dtype, rng):
         {"momentum": 0.9, "centered": True},
     ],
 )
-def test_rmsprop_follows_its_formula(options, rng):
-    parameters, values, gradients = run(optim.RMSprop, {"lr": 0.01, **options}, np.float64, rng)
-    alpha, eps = options.get("alpha", 0.99), options.get("eps", 1e-8)
+def test_rmsprop_follows_the_reference(options, dtype, rng):
+    options = {"lr": 0.01, **options}
+    parameters, values, gradients = run(optim.RMSprop, options, dtype, rng)
     for i, value in enumerate(values):
-        square, mean, buffer = (np.zeros_like(value) for _ in range(3))
+        state = [np.zeros_like(value) for _ in range(3)]
         for step in gradients:
-            gradient = step[i] + options.get("weight_decay", 0.0) * value
-            square = alpha * square + (1 - alpha) * gradient**2
-            mean = alpha * mean + (1 - alpha) * gradient
-            variance = square - mean**2 if options.get("centered") else square
-            buffer = options.get("momentum", 0.0) * buffer + gradient / (np.sqrt(variance) + eps)
-            value = value - 0.01 * buffer
+            value, *state = reference.rmsprop_step(value, step[i], *state, **options)
         assert_close(parameters[i].numpy(), value, np.abs(value) + 1.0, units=64.0)
 
 

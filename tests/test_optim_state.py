@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 import convolite
-from convolite import optim
+from convolite import optim, reference
 from convolite.optim import lr_scheduler
+from support.compare import assert_close
 from test_optim import make_optimizer, make_parameters, one, set_gradients
 
 pytestmark = pytest.mark.smoke
@@ -92,6 +93,25 @@ def test_rmsprop_and_sgd_name_what_a_state_lacks():
             optimizer.load_state_dict(state)
 
 
+def test_rmsprop_starts_what_its_options_add_later_from_zeros(rng):
+    parameters = make_parameters(rng)
+    values = [parameter.numpy().copy() for parameter in parameters]
+    states = [[np.zeros_like(value) for _ in range(3)] for value in values]
+    optimizer = optim.RMSprop(parameters, lr=0.1)
+    for added in ({}, {"momentum": 0.9}, {"centered": True}):
+        optimizer.param_groups[0].update(added)
+        options = {k: v for k, v in optimizer.param_groups[0].items() if k != "params"}
+        set_gradients(parameters, rng)
+        optimizer.step()
+        for i, (parameter, state) in enumerate(zip(parameters, states, strict=True)):
+            gradient = parameter.grad.numpy()
+            values[i], *kept = reference.rmsprop_step(values[i], gradient, *state, **options)
+            used = [True, options["centered"], options["momentum"] != 0.0]
+            states[i] = [each * use for each, use in zip(kept, used, strict=True)]
+            assert_close(parameter.numpy(), values[i], np.abs(values[i]) + 1.0, units=64.0)
+    assert list(optimizer.state[parameters[0]]) == ["square_avg", "momentum_buffer", "grad_avg"]
+
+
 @pytest.mark.parametrize("make", [optim.SGD, optim.RMSprop, optim.Adam])
 def test_a_parameter_without_axes_continues_from_its_state(make):
     def step(optimizer: Any, parameter: Any) -> float:
@@ -107,7 +127,14 @@ def test_a_parameter_without_axes_continues_from_its_state(make):
     assert step(optimizer, first) == step(other, second)
 
 
-@pytest.mark.parametrize("make", [lambda p: optim.SGD(p, 0.1, momentum=0.9), optim.Adam])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: optim.SGD(p, 0.1, momentum=0.9),
+        optim.Adam,
+        lambda p: optim.RMSprop(p, 0.1, momentum=0.9, centered=True),
+    ],
+)
 def test_what_is_remembered_lies_in_one_piece_of_memory(make, rng):
     shapes = [(3, 4), (5,), (2, 3, 3, 3), ()]
     parameters = [convolite.tensor(rng.random(shape), requires_grad=True) for shape in shapes]

@@ -250,3 +250,18 @@ def test_adam(decoupled: bool, weight_decay: float, rng: np.random.Generator) ->
             decoupled=decoupled,
         )
         _check(leaf, value)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("centered", [False, True])
+def test_rmsprop(centered: bool, momentum: float, rng: np.random.Generator) -> None:
+    value, state = rng.standard_normal(7), [np.zeros(7) for _ in range(3)]
+    leaf = _leaf(value)
+    options = {"lr": 0.1, "alpha": 0.8, "eps": 1e-3, "weight_decay": 0.1}
+    options |= {"momentum": momentum, "centered": centered}
+    optimizer = torch.optim.RMSprop([leaf], **options)
+    for gradient in rng.standard_normal((4, 7)):
+        leaf.grad = torch.from_numpy(gradient)
+        optimizer.step()
+        value, *state = reference.rmsprop_step(value, gradient, *state, **options)
+        _check(leaf, value)

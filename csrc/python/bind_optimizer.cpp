@@ -1,4 +1,4 @@
-// convolite._core.sgd_step and adam_step: lists of arrays, updated in place.
+// convolite._core.sgd_step, adam_step and rmsprop_step: lists of arrays, updated in place.
 #include <convolite/optimizer.h>
 
 #include "arrays.h"
@@ -120,6 +120,26 @@ void adam(const Arrays& parameters, const Arrays& gradients, const Arrays& exp_a
   });
 }
 
+void rmsprop(const Arrays& parameters, const Arrays& gradients, const Arrays& square_avgs,
+             const Arrays& grad_avgs, const Arrays& momentum_buffers, double lr, double alpha,
+             double eps, double weight_decay, double momentum, bool centered) {
+  const char* op = "rmsprop_step";
+  const RmspropOptions options = {lr, alpha, eps, weight_decay, momentum, centered};
+  dispatch_list(op, parameters, [&](auto zero) {
+    using T = decltype(zero);
+    const auto targets = spans_in_place<T>(op, "parameters", parameters, parameters);
+    const Gradients<T> sources(op, gradients, parameters);
+    const auto squares = spans_in_place<T>(op, "square_avgs", square_avgs, parameters);
+    std::vector<Span<T>> means, buffers;
+    if (centered) means = spans_in_place<T>(op, "grad_avgs", grad_avgs, parameters);
+    if (momentum != 0) {
+      buffers = spans_in_place<T>(op, "momentum_buffers", momentum_buffers, parameters);
+    }
+    const py::gil_scoped_release release;
+    rmsprop_step(options, targets, sources.spans(), squares, means, buffers);
+  });
+}
+
 }  // namespace
 
 void bind_optimizer(py::module_& module) {
@@ -129,6 +149,10 @@ void bind_optimizer(py::module_& module) {
   module.def("adam_step", adam, py::arg("parameters"), py::arg("gradients"), py::arg("exp_avgs"),
              py::arg("exp_avg_sqs"), py::arg("step"), py::arg("lr"), py::arg("beta1"),
              py::arg("beta2"), py::arg("eps"), py::arg("weight_decay"), py::arg("decoupled"));
+  module.def("rmsprop_step", rmsprop, py::arg("parameters"), py::arg("gradients"),
+             py::arg("square_avgs"), py::arg("grad_avgs"), py::arg("momentum_buffers"),
+             py::arg("lr"), py::arg("alpha"), py::arg("eps"), py::arg("weight_decay"),
+             py::arg("momentum"), py::arg("centered"));
 }
 
 }  // namespace convolite::python

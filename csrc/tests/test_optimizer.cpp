@@ -1,4 +1,4 @@
-// One step of SGD and Adam against PyTorch's documented update rules in double precision.
+// One step of SGD, Adam and RMSprop against PyTorch's documented update rules in double precision.
 #include <convolite/optimizer.h>
 #include <gtest/gtest.h>
 
@@ -134,11 +134,70 @@ TEST(AdamStep, follows_the_rule) {
   }
 }
 
+template <class T>
+void check_rmsprop(const RmspropOptions& options) {
+  State given = make_state();
+  const std::vector<double> buffer = Numbers(2).normals(kTotal);
+  Expected parameter, squares, means, buffers;
+  for (Index i = 0; i < kTotal; ++i) {
+    const double fresh = 1 - options.alpha;
+    // A running mean of squares is never below the square of the running mean.
+    given.second[i] = static_cast<float>(given.second[i] + 2 * given.first[i] * given.first[i]);
+    const double gradient = given.gradient[i] + options.weight_decay * given.parameter[i];
+    const double size =
+        std::fabs(given.gradient[i]) + options.weight_decay * std::fabs(given.parameter[i]);
+    const double square = options.alpha * given.second[i] + fresh * gradient * gradient;
+    const double mean = options.alpha * given.first[i] + fresh * gradient;
+    const double variance = options.centered ? square - mean * mean : square;
+    const double divisor = std::sqrt(variance) + options.eps;
+    const double moved = options.momentum * buffer[i] + gradient / divisor;
+    const double square_size = given.second[i] + size * size;
+    const double mean_size = std::fabs(given.first[i]) + size;
+    const double moved_size =
+        options.momentum * std::fabs(buffer[i]) +
+        size / divisor * (options.centered ? (square + mean_size * mean_size) / variance : 1);
+    parameter.values.push_back(given.parameter[i] - options.lr * moved);
+    parameter.scale.push_back(std::fabs(given.parameter[i]) + options.lr * moved_size);
+    squares.values.push_back(square);
+    squares.scale.push_back(square_size);
+    means.values.push_back(options.centered ? mean : given.first[i]);
+    means.scale.push_back(mean_size);
+    buffers.values.push_back(options.momentum == 0 ? buffer[i] : moved);
+    buffers.scale.push_back(moved_size);
+  }
+  const Argument<T> gradient(given.gradient);
+  check_everywhere<T>(parameter, [&](Edge edge, Span<T> output) {
+    const Result<T> square(kTotal, edge), mean(kTotal, edge), kept(kTotal, edge);
+    fill(output, given.parameter);
+    fill(square.span(), given.second);
+    fill(mean.span(), given.first);
+    fill(kept.span(), buffer);
+    rmsprop_step<T>(options, cut(output), cut(gradient(edge)), cut(square.span()), cut(mean.span()),
+                    cut(kept.span()));
+    ASSERT_TRUE(matches<T>(square.span(), squares));
+    ASSERT_TRUE(matches<T>(mean.span(), means));
+    ASSERT_TRUE(matches<T>(kept.span(), buffers));
+  });
+}
+
+TEST(RmspropStep, follows_the_rule) {
+  for (const double momentum : {0.0, 0.9}) {
+    for (const double weight_decay : {0.0, 0.01}) {
+      for (const bool centered : {false, true}) {
+        const RmspropOptions options{0.01, 0.9, 1e-8, weight_decay, momentum, centered};
+        check_rmsprop<float>(options);
+        check_rmsprop<double>(options);
+      }
+    }
+  }
+}
+
 TEST(OptimizerSteps, refuse_lists_of_different_lengths) {
   std::vector<float> values(4);
   const std::vector<Span<float>> one{{values.data(), 4}};
   EXPECT_NE("", message_of([&] { sgd_step<float>({}, one, {}, {}); }));
   EXPECT_NE("", message_of([&] { adam_step<float>({}, one, {}, one, one); }));
+  EXPECT_NE("", message_of([&] { rmsprop_step<float>({}, one, {}, one, {}, {}); }));
 }
 
 }  // namespace

@@ -227,6 +227,19 @@ def adam_step(
     weight_decay: float,
     decoupled: bool,
 ) -> None: ...
+def rmsprop_step(
+    parameters: list[Array],
+    gradients: list[Array],
+    square_avgs: list[Array],
+    grad_avgs: list[Array],
+    momentum_buffers: list[Array],
+    lr: float,
+    alpha: float,
+    eps: float,
+    weight_decay: float,
+    momentum: float,
+    centered: bool,
+) -> None: ...
 def gather_rows(array: Array, indices: npt.NDArray[np.int64]) -> Array: ...
 def gather_images(
     images: Array,

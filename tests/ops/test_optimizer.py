@@ -36,6 +36,21 @@ ADAM_DEFAULTS = {
     "decoupled": False,
 }
 
+RMSPROP = {
+    "plain": {},
+    "decay": {"weight_decay": 0.1},
+    "momentum": {"momentum": 0.9},
+    "centered": {"centered": True, "alpha": 0.9},
+    "all": {"alpha": 0.5, "eps": 1e-3, "weight_decay": 0.1, "momentum": 0.9, "centered": True},
+}
+RMSPROP_DEFAULTS = {
+    "alpha": 0.99,
+    "eps": 1e-8,
+    "weight_decay": 0.0,
+    "momentum": 0.0,
+    "centered": False,
+}
+
 
 def make_list(make, rng, dtype, shapes=SHAPES):
     return [make(rng, shape, dtype) for shape in shapes]
@@ -56,6 +71,11 @@ def sgd_step(parameters, gradients, buffers, first: bool, lr: float, rule) -> No
 
 def adam_step(parameters, gradients, means, squares, step: int, lr: float, rule) -> None:
     _core.adam_step(parameters, gradients, means, squares, step, lr, **{**ADAM_DEFAULTS, **rule})
+
+
+def rmsprop_step(parameters, gradients, squares, means, buffers, lr: float, rule) -> None:
+    options = {**RMSPROP_DEFAULTS, **rule}
+    _core.rmsprop_step(parameters, gradients, squares, means, buffers, lr, **options)
 
 
 @pytest.mark.smoke
@@ -136,6 +156,44 @@ def test_adam_first_step_moves_by_the_learning_rate(isa: str, rng) -> None:
     assert_close(parameter, np.full(100, -0.01), 0.01)
 
 
+def rmsprop_scales(parameter, gradient, square, mean, buffer, lr: float, rule):
+    """Sizes of the terms that make up the new parameter, square, mean and buffer."""
+    options = {**RMSPROP_DEFAULTS, **rule}
+    expected = reference.rmsprop_step(parameter, gradient, square, mean, buffer, lr, **options)
+    variance = expected[1] - expected[2] ** 2 if options["centered"] else expected[1]
+    gradient = np.abs(gradient) + options["weight_decay"] * np.abs(parameter)
+    square = options["alpha"] * square + (1 - options["alpha"]) * gradient**2
+    mean = np.abs(mean) + (1 - options["alpha"]) * gradient
+    scaled = gradient / (np.sqrt(variance) + options["eps"])
+    # What rounding does to the variance counts by how much smaller it is than its terms.
+    scaled *= (square + mean**2) / variance if options["centered"] else 1.0
+    buffer = options["momentum"] * np.abs(buffer) + scaled
+    return expected, (np.abs(parameter) + lr * buffer, square, mean, buffer)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("rule", RMSPROP.values(), ids=RMSPROP)
+def test_rmsprop_errs_by_rounding_only_at_every_step(rule, dtype, isa: str, rng) -> None:
+    parameters = make_list(normals, rng, dtype)
+    squares, means, buffers = (zeros_like(parameters) for _ in range(3))
+    for _ in range(3):
+        gradients = make_list(normals, rng, dtype)
+        problems = [
+            [array.astype(np.float64) for array in arrays]
+            for arrays in zip(parameters, gradients, squares, means, buffers, strict=True)
+        ]
+        kept_means = means if rule.get("centered") else []
+        kept_buffers = buffers if "momentum" in rule else []
+        rmsprop_step(parameters, gradients, squares, kept_means, kept_buffers, 0.01, rule)
+        results = zip(parameters, squares, means, buffers, strict=True)
+        used = [True, True, bool(kept_means), bool(kept_buffers)]
+        for problem, arrays in zip(problems, results, strict=True):
+            pairs = zip(*rmsprop_scales(*problem, 0.01, rule), strict=True)
+            for array, (right, scale), kept in zip(arrays, pairs, used, strict=True):
+                assert_close(array, right if kept else 0.0 * right, scale)
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gradients_may_come_in_any_layout_and_stay_unchanged(dtype, isa: str, rng) -> None:
     parameter, gradient = normals(rng, (6, 10), dtype), normals(rng, (6, 10), dtype)
@@ -188,6 +246,20 @@ def test_adam_bits_do_not_depend_on_threads(threads: int, isa: str, rng) -> None
     adam_step(*results, 3, 0.1, ADAM["decoupled"])
     _core.set_num_threads(1)
     adam_step(*arrays, 3, 0.1, ADAM["decoupled"])
+    for group, expected in zip(results, arrays, strict=True):
+        for array, single in zip(group, expected, strict=True):
+            assert_same_bits(array, single)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rmsprop_bits_do_not_depend_on_threads(dtype, threads: int, isa: str, rng) -> None:
+    shapes = [(70_001,), (3,), (40_000,)]
+    arrays = [make_list(normals, rng, dtype, shapes) for _ in range(5)]
+    arrays[2] = [array**2 + mean**2 for array, mean in zip(*arrays[2:4], strict=True)]
+    results = [copies_of(group) for group in arrays]
+    rmsprop_step(*results, 0.1, RMSPROP["all"])
+    _core.set_num_threads(1)
+    rmsprop_step(*arrays, 0.1, RMSPROP["all"])
     for group, expected in zip(results, arrays, strict=True):
         for array, single in zip(group, expected, strict=True):
             assert_same_bits(array, single)
@@ -312,3 +384,22 @@ def test_wrong_adam_state_is_named() -> None:
         adam_step([FOUR], [FOUR], [FOUR.copy()], [FOUR.copy()], 0, 0.1, {})
     with pytest.raises(TypeError, match=r"^adam_step: exp_avgs\[0\] must be float64"):
         adam_step([FOUR], [FOUR], [FOUR.astype("f4")], [FOUR.copy()], 1, 0.1, {})
+
+
+def test_wrong_rmsprop_state_is_named() -> None:
+    state = [np.ones(4) for _ in range(3)]
+    rule = RMSPROP["all"]
+    for i, name in enumerate(["square_avgs", "grad_avgs", "momentum_buffers"]):
+        lists = [[array] for array in state]
+        lists[i] = []
+        with pytest.raises(
+            ValueError, match=f"^rmsprop_step: {name} must have 1 arrays like parameters, got 0"
+        ):
+            rmsprop_step([FOUR], [FOUR], *lists, 0.1, rule)
+        lists[i] = [read_only()]
+        with pytest.raises(ValueError, match=rf"^rmsprop_step: {name}\[0\] is updated in place"):
+            rmsprop_step([FOUR], [FOUR], *lists, 0.1, rule)
+        lists[i] = [np.ones(4, np.float32)]
+        with pytest.raises(TypeError, match=rf"^rmsprop_step: {name}\[0\] must be float64"):
+            rmsprop_step([FOUR], [FOUR], *lists, 0.1, rule)
+    assert_exact(np.stack([FOUR, *state]), np.repeat([[0.0], [1], [1], [1]], 4, axis=1))

@@ -19,6 +19,11 @@ struct AdamOptions {
   bool decoupled = false;  // AdamW: weight decay shrinks the parameter, not the gradient
 };
 
+struct RmspropOptions {
+  double lr = 0, alpha = 0, eps = 0, weight_decay = 0, momentum = 0;
+  bool centered = false;  // divide by the deviation of the gradient, not its root mean square
+};
+
 // Arrays of one index have one size; different parameters must not overlap. Without momentum the
 // buffers may be missing altogether. Fails on lists of different lengths.
 template <class T>
@@ -31,5 +36,12 @@ template <class T>
 void adam_step(const AdamOptions&, const std::vector<Span<T>>& parameters,
                const std::vector<Span<const T>>& gradients, const std::vector<Span<T>>& exp_avgs,
                const std::vector<Span<T>>& exp_avg_sqs);
+
+// Unless centered, grad_avgs may be missing; without momentum, momentum_buffers may.
+template <class T>
+void rmsprop_step(const RmspropOptions&, const std::vector<Span<T>>& parameters,
+                  const std::vector<Span<const T>>& gradients,
+                  const std::vector<Span<T>>& square_avgs, const std::vector<Span<T>>& grad_avgs,
+                  const std::vector<Span<T>>& momentum_buffers);
 
 }  // namespace convolite

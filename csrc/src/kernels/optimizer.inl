@@ -46,6 +46,33 @@ void adam_span(const AdamArguments<T>& arguments, const T* gradient, std::ptrdif
   }
 }
 
+template <class T, bool Centered, bool Momentum>
+void rmsprop_span(const RmspropArguments<T>& arguments, const T* gradient, std::ptrdiff_t count,
+                  T* parameter, T* square_avg, T* grad_avg, T* momentum_buffer) {
+  const Vec<T> rate = broadcast(arguments.lr), momentum = broadcast(arguments.momentum);
+  const Vec<T> alpha = broadcast(arguments.alpha), fresh = broadcast(arguments.fresh);
+  const Vec<T> eps = broadcast(arguments.eps), decay = broadcast(arguments.weight_decay);
+  for (std::ptrdiff_t i = 0; i < count; i += kLanes<T>) {
+    const Vec<T> at = load_up_to(parameter + i, count - i);
+    const Vec<T> grad = load_up_to(gradient + i, count - i) + decay * at;
+    const Vec<T> square = alpha * load_up_to(square_avg + i, count - i) + fresh * grad * grad;
+    store_up_to<T>(square_avg + i, square, count - i);
+    Vec<T> variance = square;
+    if constexpr (Centered) {
+      const Vec<T> old = load_up_to(grad_avg + i, count - i);
+      const Vec<T> mean = old + fresh * (grad - old);
+      store_up_to<T>(grad_avg + i, mean, count - i);
+      variance -= mean * mean;
+    }
+    Vec<T> step = grad / (square_root(variance) + eps);
+    if constexpr (Momentum) {
+      step += momentum * load_up_to(momentum_buffer + i, count - i);
+      store_up_to<T>(momentum_buffer + i, step, count - i);
+    }
+    store_up_to<T>(parameter + i, at - rate * step, count - i);
+  }
+}
+
 template <class T>
 constexpr OptimizerKernels<T> optimizer_kernels() {
   return {sgd_span<T, false, false, false>,
@@ -54,5 +81,9 @@ constexpr OptimizerKernels<T> optimizer_kernels() {
           sgd_span<T, true, true, false>,
           sgd_span<T, true, true, true>,
           adam_span<T, false>,
-          adam_span<T, true>};
+          adam_span<T, true>,
+          rmsprop_span<T, false, false>,
+          rmsprop_span<T, false, true>,
+          rmsprop_span<T, true, false>,
+          rmsprop_span<T, true, true>};
 }

@@ -327,13 +327,22 @@ struct AdamArguments {
 };
 
 template <class T>
+struct RmspropArguments {
+  T lr, alpha, fresh, eps, weight_decay, momentum;  // fresh = 1 - alpha
+};
+
+template <class T>
 struct OptimizerKernels {
   using Sgd = void (*)(const SgdArguments<T>&, const T* gradient, std::ptrdiff_t count,
                        T* parameter, T* velocity);
   using Adam = void (*)(const AdamArguments<T>&, const T* gradient, std::ptrdiff_t count,
                         T* parameter, T* exp_avg, T* exp_avg_sq);
+  // grad_avg is touched by the centered rules alone, momentum_buffer by those with momentum.
+  using Rmsprop = void (*)(const RmspropArguments<T>&, const T* gradient, std::ptrdiff_t count,
+                           T* parameter, T* square_avg, T* grad_avg, T* momentum_buffer);
   Sgd sgd, sgd_momentum, sgd_momentum_first, sgd_nesterov, sgd_nesterov_first;
   Adam adam, adam_decoupled;
+  Rmsprop rmsprop, rmsprop_momentum, rmsprop_centered, rmsprop_centered_momentum;
 };
 
 // Pooling. Planes are consecutive. A kernel may read and write whole vectors past the end of a row

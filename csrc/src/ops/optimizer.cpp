@@ -52,6 +52,13 @@ typename OptimizerKernels<T>::Sgd sgd_kernel(const SgdOptions& options) {
   return options.first_step ? table.sgd_momentum_first : table.sgd_momentum;
 }
 
+template <class T>
+typename OptimizerKernels<T>::Rmsprop rmsprop_kernel(const RmspropOptions& options) {
+  const OptimizerKernels<T>& table = kernels<T>().optimizer;
+  if (options.momentum == 0) return options.centered ? table.rmsprop_centered : table.rmsprop;
+  return options.centered ? table.rmsprop_centered_momentum : table.rmsprop_momentum;
+}
+
 }  // namespace
 
 template <class T>
@@ -99,12 +106,38 @@ void adam_step(const AdamOptions& options, const std::vector<Span<T>>& parameter
   });
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                          \
-  template void sgd_step(const SgdOptions&, const std::vector<Span<T>>&,                  \
-                         const std::vector<Span<const T>>&, const std::vector<Span<T>>&); \
-  template void adam_step(const AdamOptions&, const std::vector<Span<T>>&,                \
-                          const std::vector<Span<const T>>&, const std::vector<Span<T>>&, \
-                          const std::vector<Span<T>>&);
+template <class T>
+void rmsprop_step(const RmspropOptions& options, const std::vector<Span<T>>& parameters,
+                  const std::vector<Span<const T>>& gradients,
+                  const std::vector<Span<T>>& square_avgs, const std::vector<Span<T>>& grad_avgs,
+                  const std::vector<Span<T>>& momentum_buffers) {
+  const char* op = "rmsprop_step";
+  const bool centered = options.centered, buffered = options.momentum != 0;
+  check_sizes(op, "gradients", parameters, gradients.size());
+  check_sizes(op, "square_avgs", parameters, square_avgs.size());
+  if (centered) check_sizes(op, "grad_avgs", parameters, grad_avgs.size());
+  if (buffered) check_sizes(op, "momentum_buffers", parameters, momentum_buffers.size());
+  const RmspropArguments<T> arguments = {
+      static_cast<T>(options.lr),           static_cast<T>(options.alpha),
+      static_cast<T>(1.0 - options.alpha),  static_cast<T>(options.eps),
+      static_cast<T>(options.weight_decay), static_cast<T>(options.momentum)};
+  const auto kernel = rmsprop_kernel<T>(options);
+  for_each_block(parameters, [&](std::size_t i, Index begin, Index count) {
+    kernel(arguments, gradients[i].data + begin, count, parameters[i].data + begin,
+           square_avgs[i].data + begin, centered ? grad_avgs[i].data + begin : nullptr,
+           buffered ? momentum_buffers[i].data + begin : nullptr);
+  });
+}
+
+#define CONVOLITE_INSTANTIATE(T)                                                             \
+  template void sgd_step(const SgdOptions&, const std::vector<Span<T>>&,                     \
+                         const std::vector<Span<const T>>&, const std::vector<Span<T>>&);    \
+  template void adam_step(const AdamOptions&, const std::vector<Span<T>>&,                   \
+                          const std::vector<Span<const T>>&, const std::vector<Span<T>>&,    \
+                          const std::vector<Span<T>>&);                                      \
+  template void rmsprop_step(const RmspropOptions&, const std::vector<Span<T>>&,             \
+                             const std::vector<Span<const T>>&, const std::vector<Span<T>>&, \
+                             const std::vector<Span<T>>&, const std::vector<Span<T>>&);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)
 #undef CONVOLITE_INSTANTIATE

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
+from convolite import _core
 from convolite._args import flag, not_negative
 from convolite.autograd import Array
-from convolite.optim.optimizer import Group, Optimizer, State
+from convolite.optim.optimizer import Batch, Group, Optimizer, State
 
 
 class RMSprop(Optimizer):
@@ -72,31 +71,29 @@ class RMSprop(Optimizer):
         flag("RMSprop", "centered", options["centered"])
 
     def _update(self, group: Group) -> None:
-        for batch in self._batches(group, bool):
-            for parameter, array, gradient in zip(
-                batch.parameters, batch.arrays, batch.gradients, strict=True
-            ):
-                state = self.state.setdefault(parameter, {})
-                if group["weight_decay"]:
-                    gradient = gradient + group["weight_decay"] * array
-                array -= group["lr"] * _direction(group, state, gradient)
+        for batch in self._batches(group, _names_kept):
+            _core.rmsprop_step(
+                batch.arrays,
+                batch.gradients,
+                self._kept(batch, "square_avg"),
+                self._kept(batch, "grad_avg") if group["centered"] else [],
+                self._kept(batch, "momentum_buffer") if group["momentum"] else [],
+                group["lr"],
+                group["alpha"],
+                group["eps"],
+                group["weight_decay"],
+                group["momentum"],
+                bool(group["centered"]),
+            )
+
+    def _kept(self, batch: Batch, name: str) -> list[Array]:
+        """What is remembered under `name` about each parameter: zeros before the first step."""
+        if not batch.states[0] or name not in batch.states[0]:
+            for parameter, zeros in zip(batch.parameters, batch.zeros(), strict=True):
+                self.state.setdefault(parameter, {})[name] = zeros
+            batch.states = [self.state[parameter] for parameter in batch.parameters]
+        return [state[name] for state in batch.states]
 
 
-def _direction(group: Group, state: State, gradient: Array) -> Array:
-    """Update the running means of one parameter and return its scaled gradient."""
-    alpha = group["alpha"]
-    square_avg = state.setdefault("square_avg", np.zeros_like(gradient))
-    square_avg *= alpha
-    square_avg += (1.0 - alpha) * gradient * gradient
-    variance = square_avg
-    if group["centered"]:
-        grad_avg = state.setdefault("grad_avg", np.zeros_like(gradient))
-        grad_avg += (1.0 - alpha) * (gradient - grad_avg)
-        variance = square_avg - grad_avg * grad_avg
-    scaled: Array = gradient / (np.sqrt(variance) + group["eps"])
-    if not group["momentum"]:
-        return scaled
-    buffer: Array = state.setdefault("momentum_buffer", np.zeros_like(gradient))
-    buffer *= group["momentum"]
-    buffer += scaled
-    return buffer
+def _names_kept(state: State | None) -> tuple[str, ...]:
+    return tuple(state or ())

@@ -31,7 +31,7 @@ from convolite.reference.linear import (
     linear_backward_weight,
     matmul,
 )
-from convolite.reference.optimizer import adam_step, sgd_step
+from convolite.reference.optimizer import adam_step, rmsprop_step, sgd_step
 from convolite.reference.pool2d import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_backward,
@@ -74,6 +74,7 @@ __all__ = [
     "matmul",
     "max_pool2d",
     "max_pool2d_backward",
+    "rmsprop_step",
     "running_statistics",
     "sgd_step",
     "softmax",

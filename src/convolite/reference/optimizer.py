@@ -1,4 +1,4 @@
-"""One update of one parameter by SGD and by Adam: the rules, as PyTorch states them.
+"""One update of one parameter by SGD, Adam and RMSprop: the rules, as PyTorch states them.
 
 Nothing is changed in place: each function returns the new parameter and the new state.
 """
@@ -88,3 +88,43 @@ def adam_step(
     unbiased_avg = exp_avg / (1.0 - beta1**step)
     unbiased_sq = exp_avg_sq / (1.0 - beta2**step)
     return parameter - lr * unbiased_avg / (np.sqrt(unbiased_sq) + eps), exp_avg, exp_avg_sq
+
+
+def rmsprop_step(
+    parameter: ArrayLike,
+    gradient: ArrayLike,
+    square_avg: ArrayLike,
+    grad_avg: ArrayLike,
+    momentum_buffer: ArrayLike,
+    lr: float = 1e-2,
+    alpha: float = 0.99,
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    momentum: float = 0.0,
+    centered: bool = False,
+) -> tuple[Array, Array, Array, Array]:
+    """RMSprop, lecture 6.5 of Tieleman & Hinton 2012; centered as in Graves 2013 (1308.0850).
+
+    Parameters
+    ----------
+    parameter, gradient : array_like, of one shape
+    square_avg, grad_avg : array_like
+        Running means of the gradient's square and of the gradient; zeros at the first step.
+    momentum_buffer : array_like
+        Decaying sum of the scaled gradients; zeros at the first step.
+    lr, alpha, eps, weight_decay, momentum : float
+    centered : bool
+        Divide by the deviation of the gradient instead of its root mean square.
+
+    Returns
+    -------
+    parameter, square_avg, grad_avg, momentum_buffer : ndarray of float64
+    """
+    parameter = as_array(parameter)
+    gradient = as_array(gradient) + weight_decay * parameter
+    square_avg = alpha * as_array(square_avg) + (1.0 - alpha) * gradient**2
+    grad_avg = alpha * as_array(grad_avg) + (1.0 - alpha) * gradient
+    variance = square_avg - grad_avg**2 if centered else square_avg
+    scaled = gradient / (np.sqrt(variance) + eps)
+    momentum_buffer = momentum * as_array(momentum_buffer) + scaled
+    return parameter - lr * momentum_buffer, square_avg, grad_avg, momentum_buffer
