@@ -456,3 +456,38 @@ def test_a_gradient_too_many_is_noticed():
 
     with pytest.raises(ValueError, match="zip"):
         Wrong.apply(leaf(1.0)).backward()
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_gradient_that_numpy_made_a_scalar_is_kept_as_an_array(times):
+    class Double(Function):
+        @staticmethod
+        def forward(ctx, input):
+            return input * 2
+
+        @staticmethod
+        def backward(ctx, grad_output):
+            return (grad_output * 2,)
+
+    input = convolite.tensor(np.float32(3), requires_grad=True)
+    for _ in range(times):
+        Double.apply(input).backward()
+    convolite.optim.SGD([input], lr=0.5).step()
+    assert (input.grad.item(), input.item()) == (2 * times, 3 - times)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.longdouble])
+def test_other_kinds_of_float_add_up_too(dtype):
+    input = convolite.tensor(np.ones(3, dtype), requires_grad=True)
+    for _ in range(2):
+        input.backward(np.ones(3, dtype))
+    np.testing.assert_array_equal(input.grad.numpy(), np.full(3, 2, dtype))
+
+
+def test_a_gradient_may_overlap_the_one_that_is_there():
+    numbers = np.arange(2**18 + 1, dtype=np.float32) % 97
+    expected = numbers[1:] + numbers[:-1]
+    input = convolite.tensor(np.zeros(2**18, np.float32), requires_grad=True)
+    input.grad = numbers[1:]
+    input.backward(numbers[:-1])
+    np.testing.assert_array_equal(input.grad.numpy(), expected)

@@ -261,7 +261,9 @@ TEST(Conv2dWinograd, several_chunks_of_tiles_err_little) {
 TEST(Conv2dWinograd, keeps_nan_in_its_windows) {
   const NaiveConv2d p = plain(2, 24, 9, 25, 3, 1, 1);
   Operands given = integers(p, 14);
-  given.input[100] = std::numeric_limits<double>::quiet_NaN();
+  for (Index image = 0; image < p.n; ++image) {
+    given.input[image * p.c * p.h * p.w + 100] = std::numeric_limits<double>::quiet_NaN();
+  }
   const Argument<float> input(given.input), weight(given.weight), bias(given.bias);
   ASSERT_TRUE(runs_fast(p, Pass::forward));
   check_everywhere<float>({answers(p, given).output, {}}, [&](Edge edge, Span<float> output) {

@@ -173,9 +173,11 @@ def _sum(total: Array, total_is_new: bool, addend: Array, addend_is_new: bool) -
 
 def _add_in_place(total: Array, addend: Array) -> bool:
     """Let the core add to `total` where it lies, if both are arrays that it can work on."""
-    if type(addend) is not np.ndarray or addend.dtype != total.dtype or not total.dtype.isnative:
+    if type(addend) is not np.ndarray or addend.dtype != total.dtype:
         return False
-    if addend.shape != total.shape or not total.flags.carray:
+    if total.dtype.char not in "fd" or not total.dtype.isnative:
+        return False
+    if addend.shape != total.shape or not total.flags.carray or np.may_share_memory(total, addend):
         return False
     _core.add_in_place(total, addend)
     return True
@@ -183,7 +185,7 @@ def _add_in_place(total: Array, addend: Array) -> bool:
 
 def _accumulate(leaf: Differentiable, grad: Array, is_new: bool) -> None:
     if leaf._grad is None:
-        leaf._grad = grad if is_new else grad.copy()
+        leaf._grad = np.asarray(grad) if is_new else np.array(grad)  # numpy gives scalars, too
         return
     total = gradient_of(leaf)
     if _add_in_place(total, grad):

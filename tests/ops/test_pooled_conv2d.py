@@ -83,6 +83,30 @@ def test_any_number_of_threads_gives_the_same_bits(name, isa, rng) -> None:
         assert_same_bits(other, outputs[0])
 
 
+# Winograd's method computes images with such results anew: no other image may change by that.
+@pytest.mark.parametrize("pixel", [np.nan, np.inf, 3e38])
+@pytest.mark.parametrize("threads", [1, 2, 64])
+def test_an_image_that_is_not_finite_changes_no_other(threads, pixel, rng) -> None:
+    images = normals(rng, (64, 16, 32, 32), np.float32)
+    filters = normals(rng, (16, 16, 3, 3), np.float32)
+    window = max_window("max_pool2d", 2, 2, 0, 1, False)
+
+    def maxima(values):
+        return pooled_conv2d(values, filters, None, 1, 1, 1, 1, None, window).numpy()
+
+    expected = maxima(images)
+    images[5, 3, 2, 2] = pixel
+    before = convolite.get_num_threads()
+    try:
+        convolite.set_num_threads(threads)
+        found = maxima(images)
+    finally:
+        convolite.set_num_threads(before)
+    others = np.arange(64) != 5
+    assert_same_bits(found[others], expected[others])
+    assert_same_bits(found, F.max_pool2d(F.conv2d(images, filters, padding=1), 2).numpy())
+
+
 @pytest.mark.parametrize("activation", [None, "relu"])
 def test_gradients_are_those_of_differences(activation, rng) -> None:
     arrays = [normals(rng, shape, np.float64) for shape in [(3, 2, 7, 6), (4, 2, 3, 3), (4,)]]

@@ -105,12 +105,23 @@ def test_bias_and_activation_are_applied_last(case, activation: str, isa: str, r
 @every_case
 def test_special_values_spread_as_in_the_formula(case, name: str, isa: str, rng) -> None:
     problem = make_problem(integers, rng, case, np.float32)
-    problem.input[0, 1, 2, 2], problem.input[-1, 0, -1, -1] = np.nan, np.inf
-    problem.grad_output[0, 1, 1, 0], problem.grad_output[-1, 2, -1, -1] = np.nan, -np.inf
+    problem.input[:, 1, 2, 2], problem.input[-1, 0, -1, -1] = np.nan, np.inf
+    problem.grad_output[:, 1, 1, 0], problem.grad_output[-1, 2, -1, -1] = np.nan, -np.inf
     with np.errstate(invalid="ignore"):
         expected = REFERENCE[name](problem)
     assert not np.isfinite(expected).all()
     assert_exact(CORE[name](problem), expected)
+
+
+@pytest.mark.parametrize("name", ["forward", "backward_input"])
+@every_case
+def test_special_values_change_no_other_image(case, name: str, isa: str, rng) -> None:
+    problem = make_problem(normals, rng, case, np.float32)
+    finite = CORE[name](problem)
+    problem.input[0, 1, 2, 2] = problem.grad_output[0, 1, 1, 0] = np.nan
+    spoiled = CORE[name](problem)
+    assert np.isnan(spoiled[0]).any()
+    assert_same_bits(spoiled[1:], finite[1:])
 
 
 @every_pass

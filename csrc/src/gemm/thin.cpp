@@ -16,14 +16,15 @@ namespace {
 // as packed where B stands by columns, and slower where it stands by rows.
 constexpr Index kMostRowsByColumns = 8;
 constexpr Index kMostRowsByRows = 4;
-constexpr Index kColumnTiles = 16;        // columns of a task where B stands by columns
+constexpr Index kTaskColumns = 16;        // of a task, where B stands by columns
 constexpr Index kOutputBytes = 16 << 10;  // a task's part of C where B stands by rows: half of L1
 constexpr Index kFewestOutputColumns = 256;  // and the shortest run of B that it reads
 
-// The longer the runs of B, the faster memory serves them.
+// The longer the runs of B, the faster memory serves them. Threads may have a say, since no sum is
+// cut.
 template <class T>
 Index columns_of_task(const GemmSize& size, bool by_rows, Index work) {
-  if (!by_rows) return kColumnTiles;
+  if (!by_rows) return kTaskColumns;
   const Index most = kOutputBytes / (size.m * static_cast<Index>(sizeof(T)));
   const Index tasks = ceil_divide(size.n, kFewestOutputColumns);
   const Index share = ceil_divide(size.n, worker_count(tasks, work));

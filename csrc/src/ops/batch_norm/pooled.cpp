@@ -1,7 +1,6 @@
 // Batch normalisation with max pooling behind it: one pass over the input where the parts take two
 // in inference and three in training. Bound by memory: planes in between stay in the L2 cache.
-// A fused gradient was tried and lost to the parts (sums over the pooled gradients alone, and the
-// gradient of the pooling made plane by plane): it reads as much, and computes more.
+// The gradient is that of the parts: a fused one would read as much, and compute more.
 #include <convolite/batch_norm.h>
 
 #include <cassert>

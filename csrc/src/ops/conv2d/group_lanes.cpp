@@ -19,8 +19,7 @@ namespace convolite {
 namespace {
 
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
-constexpr Index kBandBytes = 128 << 10;
-constexpr Index kWantedTasks = 64;
+constexpr Index kMostTasks = 64;
 // Of a group. 32 groups of 4 channels, 56x56, run 3 times as fast as by the general method, 32 of
 // 8, 28x28, about as fast.
 constexpr Index kMostChannels = 8;
@@ -68,7 +67,7 @@ class GroupLaneConvolution {
         filters_(filters),
         units_(lattice.result.n * lattice.groups),
         lane_blocks_(ceil_divide(units_, table_.lanes)),
-        band_(lattice, table_.lanes, sizeof(T), kBandBytes, lane_blocks_),
+        band_(lattice, table_.lanes, sizeof(T), lane_blocks_),
         weight_(table_, lattice.groups,
                 lattice.source_channels() * lattice.result_channels() * kernel.h * kernel.w,
                 weight) {
@@ -77,14 +76,11 @@ class GroupLaneConvolution {
 
   void run(const T* source, const T* bias, Activation activation, T* result) const {
     const Index items = lane_blocks_ * blocks();
-    const Index grain = ceil_divide(items, kWantedTasks), tasks = ceil_divide(items, grain);
+    const Index grain = ceil_divide(items, kMostTasks), tasks = ceil_divide(items, grain);
     const Workers workers{worker_count(tasks, work())};
-    const WorkerScratch<T> bands(workers.count, band_.size());
+    const WorkerScratch<T> bands = band_.bands<T>(workers.count);
     const WorkerScratch<T> tiles(workers.count,
                                  band_.most_rows() * lattice_.result.w * table_.lanes);
-    for (int worker = 0; worker < workers.count; ++worker) {
-      std::fill_n(bands.of(worker), band_.size(), T(0));
-    }
     const GroupRows<T> biases(table_, lattice_.groups,
                               bias == nullptr ? 0 : lattice_.result_channels(), bias);
     const Job job{source, bias == nullptr ? nullptr : &biases, activation, result};

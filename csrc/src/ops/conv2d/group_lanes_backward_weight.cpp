@@ -18,9 +18,8 @@ namespace convolite {
 namespace {
 
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
-constexpr Index kBandBytes = 128 << 10;
 constexpr Index kSummedPixels = 512;  // in T
-constexpr Index kWantedTasks = 64;
+constexpr Index kMostTasks = 64;
 
 template <class T>
 class BackwardWeight {
@@ -30,7 +29,7 @@ class BackwardWeight {
         lattice_(lattice),
         table_(kernels<T>()),
         lane_blocks_(ceil_divide(shape.groups, table_.lanes)),
-        band_(lattice, table_.lanes, sizeof(T), kBandBytes, lane_blocks_ * shape.input.n),
+        band_(lattice, table_.lanes, sizeof(T), lane_blocks_ * shape.input.n),
         filters_(shape.group_in() * shape.group_out()),
         row_sums_(filters_ * shape.taps() * table_.lanes),
         places_(band_.most_rows() * shape.output.w) {
@@ -38,7 +37,7 @@ class BackwardWeight {
     images_ = std::clamp<Index>(kSummedPixels / (rows * shape.output.w), 1, shape.input.n);
     if (blocks() > 1) images_ = 1;
     items_ = ceil_divide(shape.input.n, images_) * blocks();
-    parts_ = std::min(items_, ceil_divide(kWantedTasks, lane_blocks_));
+    parts_ = std::min(items_, ceil_divide(kMostTasks, lane_blocks_));
     for (Index i = 0; i < rows * shape.output.w; ++i) {
       places_[i] = static_cast<std::int32_t>(i * table_.lanes);
     }
@@ -50,12 +49,9 @@ class BackwardWeight {
         shape_.input.size() + shape_.result().size() + multiply_add_work(shape_.multiply_adds());
     const Index tasks = lane_blocks_ * parts_;
     const Workers workers{worker_count(tasks, work)};
-    const WorkerScratch<T> bands(workers.count, band_.size());
+    const WorkerScratch<T> bands = band_.bands<T>(workers.count);
     const WorkerScratch<T> grads(workers.count, shape_.group_out() * grad_stride());
     const WorkerScratch<T> short_sums(workers.count, row_sums_);
-    for (int worker = 0; worker < workers.count; ++worker) {
-      std::fill_n(bands.of(worker), band_.size(), T(0));
-    }
     const Buffer<double> sums(tasks * row_sums_);
     parallel_for(tasks, workers, [&](Index task, int worker) {
       const Index part = task % parts_, group = task / parts_ * table_.lanes;
@@ -122,7 +118,7 @@ class BackwardWeight {
     }
   }
 
-  // Taps outside of the image are taken from the row of zeros, which gives NaN where it should.
+  // Taps outside of the image meet the row of zeros: 0 times a gradient that is not finite is NaN.
   // That row has no next one, so rows with such taps are calls of their own.
   void list_calls(const LaneBlock& block) {
     const Phase& phase = lattice_.phases[0];

@@ -9,18 +9,17 @@ namespace convolite {
 namespace {
 
 constexpr Index kMostBytes = Index{4} << 20;  // of a band that is kept long to copy rows once
-constexpr Index kWantedTasks = 16;
-constexpr Index kFewestRows = 16;
+constexpr Index kFewestTasks = 16;  // if there are rows enough: some for each of a few threads
+constexpr Index kFewestRows = 16;   // shorter blocks copy their halo too often
 
 }  // namespace
 
-LaneBand::LaneBand(const TapLattice& lattice, int lanes, Index element_size, Index bytes,
-                   Index units)
+LaneBand::LaneBand(const TapLattice& lattice, int lanes, Index element_size, Index units)
     : lattice_(lattice), lanes_(lanes) {
   const Extent extent = lattice.extent(0, lattice.result.h);
   lead_ = std::max<Index>(-extent.column_begin, 0);
   pitch_ = lattice.source.w + std::max({lead_, extent.column_end - lattice.source.w, Index{0}});
-  choose_rows(bytes, element_size, units);
+  choose_rows(element_size, units);
   Index source_rows = 1;
   for (Index row = 0; row < lattice.result.h; row += rows_) {
     add_block(row, std::min(rows_, lattice.result.h - row));
@@ -36,7 +35,7 @@ LaneBand::LaneBand(const TapLattice& lattice, int lanes, Index element_size, Ind
   }
 }
 
-void LaneBand::choose_rows(Index bytes, Index element_size, Index units) {
+void LaneBand::choose_rows(Index element_size, Index units) {
   Index halo = 0;
   for (const Phase& phase : lattice_.phases) {
     halo = std::max(halo, phase.rows.greatest_offset() - phase.rows.least_offset());
@@ -50,8 +49,8 @@ void LaneBand::choose_rows(Index bytes, Index element_size, Index units) {
     return std::clamp<Index>((limit - halo * source_row) / row, 1, height);
   };
   const Index twice_halo = 2 * halo * lattice_.spacing.h / lattice_.step.h;
-  rows_ = std::max(rows_within(bytes), std::min(twice_halo, rows_within(kMostBytes)));
-  const Index wanted = ceil_divide(height, ceil_divide(kWantedTasks, units));
+  rows_ = std::max(rows_within(kBytes), std::min(twice_halo, rows_within(kMostBytes)));
+  const Index wanted = ceil_divide(height, ceil_divide(kFewestTasks, units));
   rows_ = std::min(rows_, std::max(wanted, kFewestRows));
   rows_ = ceil_divide(height, ceil_divide(height, rows_));  // even shares
 }

@@ -2,6 +2,7 @@
 // several groups (contract: kernels/table.h), and what the rows of a block of results read of it.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -29,9 +30,9 @@ struct LaneBlock {
 
 class LaneBand {
  public:
-  // A block's band and one plane of its results take about `bytes`, unless that would mean to copy
+  // A block's band and one plane of its results take about kBytes, unless that would mean to copy
   // most rows again and again; many blocks are wanted where there are few `units` of lanes.
-  LaneBand(const TapLattice& lattice, int lanes, Index element_size, Index bytes, Index units);
+  LaneBand(const TapLattice& lattice, int lanes, Index element_size, Index units);
 
   const std::vector<LaneBlock>& blocks() const { return blocks_; }
   Index most_rows() const { return rows_; }  // of a block
@@ -46,14 +47,23 @@ class LaneBand {
   // The place of what a tap meets of a row of zeros.
   Index zero_place(const AxisTap& column) const { return (lead_ + column.offset) * lanes_; }
 
-  // Copies what a block reads of one channel of `planes` units, plane_stride apart. The band was
-  // all zero before its first use.
+  // A band for each worker, all zero: `load` leaves what lies around the rows as it is.
+  template <class T>
+  WorkerScratch<T> bands(int workers) const {
+    WorkerScratch<T> all(workers, size());
+    for (int worker = 0; worker < workers; ++worker) std::fill_n(all.of(worker), size(), T(0));
+    return all;
+  }
+
+  // Copies what a block reads of one channel of `planes` units, plane_stride apart.
   template <class T>
   void load(const KernelTable<T>& table, const LaneBlock& block, const T* source, Index planes,
             Index plane_stride, T* band) const;
 
  private:
-  void choose_rows(Index bytes, Index element_size, Index units);
+  static constexpr Index kBytes = 128 << 10;  // with a task's other arrays it stays in L2
+
+  void choose_rows(Index element_size, Index units);
   void add_block(Index row, Index rows);
 
   const TapLattice& lattice_;

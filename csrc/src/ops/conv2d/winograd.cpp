@@ -10,6 +10,7 @@
 #include "ops/conv2d/winograd.h"
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 #include <vector>
 
@@ -65,9 +66,10 @@ class WinogradConvolution {
 
   const KernelTable<float>& table() const { return table_; }
 
-  // False if a result is not finite, and then perhaps not what the definition gives.
-  bool run(const float* source, const WeightTransform& weights, const float* bias,
-           Activation activation, float* result) const {
+  // The images with a result that is not finite, which then is perhaps not what the definition
+  // gives.
+  std::vector<Index> run(const float* source, const WeightTransform& weights, const float* bias,
+                         Activation activation, float* result) const {
     Buffer<float> padded_bias;
     GemmTileArguments<float> clamp{};
     set_epilogue<float>(clamp, {nullptr, activation}, 0);
@@ -76,8 +78,20 @@ class WinogradConvolution {
       std::fill_n(padded_bias.get(), panels_.padded_columns(), 0.0f);
       std::copy_n(bias, grid_.result.c, padded_bias.get());
     }
-    const Job job{source, weights, result, {padded_bias.get(), clamp.low, clamp.high, clamp.clamp}};
-    return channel_by_channel_ ? run_channel_by_channel(job) : run_tile_by_tile(job);
+    std::vector<std::atomic<bool>> finite(static_cast<std::size_t>(grid_.result.n));
+    for (std::atomic<bool>& image : finite) image = true;
+    const Job job{
+        source, weights, result, {padded_bias.get(), clamp.low, clamp.high, clamp.clamp}, finite};
+    if (channel_by_channel_) {
+      run_channel_by_channel(job);
+    } else {
+      run_tile_by_tile(job);
+    }
+    std::vector<Index> others;
+    for (std::size_t image = 0; image < finite.size(); ++image) {
+      if (!finite[image]) others.push_back(static_cast<Index>(image));
+    }
+    return others;
   }
 
  private:
@@ -86,6 +100,7 @@ class WinogradConvolution {
     const WeightTransform& weights;
     float* result;
     WinogradEpilogue<float> epilogue;
+    std::vector<std::atomic<bool>>& finite;  // for each image
   };
   // Transformed weights of the panels from `first_panel` on: [plane][panel][source channel][result
   // channel].
@@ -96,7 +111,6 @@ class WinogradConvolution {
   // What a worker needs to multiply tiles and store results.
   struct Worker {
     Buffer<float> products, pixels, spare;
-    bool finite = true;
   };
 
   static Index weight_bytes(Index source_channels, Index result_channels) {
@@ -166,7 +180,7 @@ class WinogradConvolution {
     });
   }
 
-  bool run_tile_by_tile(const Job& job) const {
+  void run_tile_by_tile(const Job& job) const {
     const Buffer<float> weights(kPlanes * weight_stride_);
     transform_weights(job.weights, weights.get());
     const Index tasks = ceil_divide(grid_.units(), units_);
@@ -184,10 +198,9 @@ class WinogradConvolution {
                  scratch[static_cast<std::size_t>(number)]);
       }
     });
-    return all_finite(scratch);
   }
 
-  bool run_channel_by_channel(const Job& job) const {
+  void run_channel_by_channel(const Job& job) const {
     const Index unit_values = grid_.unit_tiles() * padded_;
     const Index bytes = kPlanes * unit_values * static_cast<Index>(sizeof(float));
     const Index groups = std::max<Index>(1, kChunkBytes / bytes / units_);
@@ -223,7 +236,6 @@ class WinogradConvolution {
         }
       });
     }
-    return all_finite(scratch);
   }
 
   void transform_block(const WeightTransform& weights, Index first, float* by_tap,
@@ -234,10 +246,6 @@ class WinogradConvolution {
                   transformed + panels_.offset(panel, channels) - panels_.offset(first, channels),
                   weight_stride_);
     }
-  }
-
-  static bool all_finite(const std::vector<Worker>& workers) {
-    return std::all_of(workers.begin(), workers.end(), [](const Worker& w) { return w.finite; });
   }
 
   // Units [begin, end) -> values [plane][tile][source channel].
@@ -300,6 +308,7 @@ class WinogradConvolution {
       const Index y = kTile * block.row_begin, x = kTile * block.column_begin;
       const Index height = std::min(kTile * block.row_end, result.h) - y;
       const Index width = std::min(kTile * block.column_end, result.w) - x;
+      bool finite = true;
       for (Index row = 0; row < height; row += kTile) {
         for (Index column = 0; column < width; column += kTile, ++tile) {
           float* pixels[kTile * kTile];
@@ -311,10 +320,11 @@ class WinogradConvolution {
                                 : worker.spare.get();
             }
           }
-          worker.finite &= table_.winograd.output(worker.products.get() + tile * columns,
-                                                  product_stride_, columns, epilogue, pixels);
+          finite &= table_.winograd.output(worker.products.get() + tile * columns, product_stride_,
+                                           columns, epilogue, pixels);
         }
       }
+      if (!finite) job.finite[static_cast<std::size_t>(block.image)] = false;
       float* to =
           job.result + (block.image * result.c + first) * result.pixels() + y * result.w + x;
       const Index pixels = width == result.w ? height * width : width;
@@ -338,6 +348,11 @@ class WinogradConvolution {
   std::int32_t a_rows_[kMaxTileRows];
 };
 
+Conv2dShape one_image(Conv2dShape shape) {
+  shape.input.n = 1;
+  return shape;
+}
+
 }  // namespace
 
 const char* winograd_declines(const Conv2dShape& shape, Pass) {
@@ -359,8 +374,11 @@ void winograd_forward(const Conv2dShape& shape, const float* input, const float*
   const WinogradConvolution convolution(shape.input, shape.result(), shape.padding.top,
                                         shape.padding.left);
   const WeightTransform weights(convolution.table(), shape, Pass::forward, weight);
-  if (!convolution.run(input, weights, bias, activation, output)) {
-    direct_forward(shape, input, weight, bias, activation, output);
+  const Index source = shape.input.c * shape.input.pixels();
+  const Index result = shape.out_channels * shape.output.h * shape.output.w;
+  for (const Index image : convolution.run(input, weights, bias, activation, output)) {
+    direct_forward(one_image(shape), input + image * source, weight, bias, activation,
+                   output + image * result);
   }
 }
 
@@ -369,8 +387,12 @@ void winograd_backward_input(const Conv2dShape& shape, const float* grad_output,
   const WinogradConvolution convolution(shape.result(), shape.input, 2 - shape.padding.top,
                                         2 - shape.padding.left);
   const WeightTransform weights(convolution.table(), shape, Pass::backward_input, weight);
-  if (!convolution.run(grad_output, weights, nullptr, Activation::none, grad_input)) {
-    direct_backward_input(shape, grad_output, weight, grad_input);
+  const Index source = shape.out_channels * shape.output.h * shape.output.w;
+  const Index result = shape.input.c * shape.input.pixels();
+  for (const Index image :
+       convolution.run(grad_output, weights, nullptr, Activation::none, grad_input)) {
+    direct_backward_input(one_image(shape), grad_output + image * source, weight,
+                          grad_input + image * result);
   }
 }
 

@@ -1,8 +1,8 @@
 // Winograd's F(4x4, 3x3) for 3x3 kernels with stride 1 (Lavin & Gray 2016): 36 multiplications for
 // 16 results of 9 taps, a quarter of the direct count. Tiles are transformed with channels as
 // lanes, so that the 36 products of transformed tiles and weights are matrix products on the one
-// micro-kernel. The transforms spread NaN and infinity over a tile: where a result is not finite,
-// the direct method computes all of them anew.
+// micro-kernel. The transforms spread NaN and infinity over a tile: an image with a result that is
+// not finite is computed anew by the direct method (the gradient of the filters as a whole).
 #pragma once
 
 #include <convolite/conv2d.h>
