@@ -80,7 +80,21 @@ def show_config() -> None:
 
 
 def memory_stats() -> dict[str, Any]:
-    """Return how many bytes of results are in use and how many are kept for reuse."""
+    """Return how many bytes of results are in use and how many are kept for reuse.
+
+    Results and scratch of more than 256 KiB are cut from regions of memory; smaller ones are blocks
+    of their own.
+
+    Returns
+    -------
+    dict
+        In bytes: `in_use`; `peak_in_use`, the most since the start or the last `release_memory`;
+        and `cached`, used before and kept, at most the greater of 64 MiB and 9/8 of `peak_in_use`
+        apart from the gaps in regions that are in use. How often since the start: `allocated`, the
+        system was asked for a block or a region, where a region counts as one whatever is cut
+        from it later; and `reused`, it was not asked. The first use of a part of a region is
+        reuse as well, although its pages are new.
+    """
     return _core.memory_stats()
 
 

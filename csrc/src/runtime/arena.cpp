@@ -51,18 +51,22 @@ void Arena::release(void* pointer) noexcept {
   insert(block);
 }
 
-void Arena::trim(Index limit) noexcept {
-  for (std::size_t number = kSizeClasses; cached_ > limit && number-- > 0;) {
+void Arena::trim(Index limit, Link& surplus) noexcept {
+  std::size_t number = kSizeClasses;
+  while (cached_ > limit && empty_regions_ > 0 && number-- > 0) {
     for (Link* link = free_[number].after; cached_ > limit && link != &free_[number];) {
       Block* block = block_of(link);
       link = link->after;
-      if (block->is_region()) give_back(block);
+      if (!block->is_region()) continue;
+      remove(block);
+      regions_bytes_ -= block->size + kAlignment;
+      block->insert_before(surplus);
     }
   }
 }
 
-void Arena::give_back_all() noexcept {
-  trim(0);
+void Arena::trim_all(Link& surplus) noexcept {
+  trim(0, surplus);
   for (Link& list : free_) {
     for (Link* link = list.after; link != &list; link = link->after) {
       Block* block = block_of(link);
@@ -73,6 +77,14 @@ void Arena::give_back_all() noexcept {
       cached_ -= block->used;
       block->used = 0;
     }
+  }
+}
+
+void Arena::give_back(Link& surplus) noexcept {
+  while (!surplus.alone()) {
+    Block* region = block_of(surplus.after);
+    region->Link::remove();
+    std::free(region);
   }
 }
 
@@ -136,8 +148,8 @@ Arena::Block* Arena::without_tail(Block* block, Index size) {
 }
 
 Arena::Block* Arena::joined(Block* left, Block* right) {
+  if (right->used > 0) left->used = left->size + right->used;
   left->size += right->size;
-  left->used += right->used;
   left->right()->left = left;
   return left;
 }
@@ -145,17 +157,13 @@ Arena::Block* Arena::joined(Block* left, Block* right) {
 void Arena::insert(Block* block) {
   block->insert_before(free_[class_within(block->size)]);
   cached_ += block->used;
+  empty_regions_ += block->is_region();
 }
 
 void Arena::remove(Block* block) {
   block->Link::remove();
   cached_ -= block->used;
-}
-
-void Arena::give_back(Block* region) {
-  remove(region);
-  regions_bytes_ -= region->size + kAlignment;
-  std::free(region);
+  empty_regions_ -= block->is_region();
 }
 
 }  // namespace convolite

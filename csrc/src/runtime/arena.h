@@ -16,22 +16,26 @@ class Arena {
   void* acquire(Index bytes);
   void release(void* pointer) noexcept;
 
-  // Bytes of free blocks that were in use before, and so have pages.
+  // Bytes of free blocks that were in use before, and so have pages. Where pages lie behind others
+  // that were given back, all of them count.
   Index cached() const { return cached_; }
   // How often the system was asked for a region.
   Index regions_taken() const { return regions_taken_; }
 
-  // Gives regions back that hold no block, while more than `limit` bytes are cached.
-  void trim(Index limit) noexcept;
-  // Gives back every page that no block needs.
-  void give_back_all() noexcept;
+  // Moves regions that hold no block to `surplus`, while more than `limit` bytes are cached.
+  void trim(Index limit, Link& surplus) noexcept;
+  // Moves every region that holds no block to `surplus`, and gives back the pages of all others
+  // that no block needs.
+  void trim_all(Link& surplus) noexcept;
+  // Gives these regions back; needs no lock.
+  static void give_back(Link& surplus) noexcept;
 
  private:
   // Stands before the first byte of each block, free or not, in an alignment unit of its own.
   struct Block : Link {
     Block* left;  // neighbour in the region; null for the first
     Index size;   // with this header; 0 in the mark at a region's end
-    Index used;   // of a free block: bytes that have pages; kInUse in one that is not free
+    Index used;   // of a free block: bytes up to the last with a page; kInUse if it is not free
     Block* right() { return reinterpret_cast<Block*>(reinterpret_cast<char*>(this) + size); }
     bool is_free() const { return used != kInUse; }
     bool is_region() { return left == nullptr && right()->size == 0; }
@@ -49,10 +53,10 @@ class Arena {
   Block* joined(Block* left, Block* right);
   void insert(Block* block);
   void remove(Block* block);
-  void give_back(Block* region);
 
   std::array<Link, kSizeClasses> free_;  // by the greatest class that fits into a block
   Index cached_ = 0, regions_bytes_ = 0, regions_taken_ = 0;
+  Index empty_regions_ = 0;  // those that hold no block
 };
 
 }  // namespace convolite

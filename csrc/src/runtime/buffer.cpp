@@ -49,6 +49,22 @@ void* pointer_of(Header* header) {
   return reinterpret_cast<char*>(header) + kAlignment;
 }
 
+// What the cache gives back to the system. Declared before a lock, it does so after it: that takes
+// 0.2 ms for a region of 50 MiB.
+struct Surplus {
+  AgeLink blocks;
+  Link regions;
+
+  ~Surplus() {
+    while (!blocks.alone()) {
+      Header* header = header_by_age(blocks.after);
+      header->AgeLink::remove();
+      std::free(header);
+    }
+    Arena::give_back(regions);
+  }
+};
+
 class Cache {
  public:
   void* acquire(Index bytes) {
@@ -71,32 +87,26 @@ class Cache {
         std::memcmp(static_cast<char*>(pointer) + header->guarded, &kGuard, sizeof kGuard) != 0) {
       std::abort();  // only in tests: something wrote past the end of its result
     }
-    AgeLink surplus;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      stats_.in_use -= header->capacity;
-      if (header->capacity <= kLargestSmall) {
-        stats_.cached += header->capacity;
-        header->SizeLink::insert_before(free_[SizeClass(header->capacity).number]);
-        header->AgeLink::insert_before(by_age_);
-      } else {
-        arena_.release(header);
-      }
-      // An eighth more than was ever used: blocks that differ in size cannot leave no gaps.
-      trim(std::max(kFreeCacheFloor, stats_.peak_in_use / 8 * 9), surplus);
+    Surplus surplus;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    stats_.in_use -= header->capacity;
+    if (header->capacity <= kLargestSmall) {
+      stats_.cached += header->capacity;
+      header->SizeLink::insert_before(free_[SizeClass(header->capacity).number]);
+      header->AgeLink::insert_before(by_age_);
+    } else {
+      arena_.release(header);
     }
-    give_back(surplus);
+    // An eighth more than was ever used: blocks that differ in size cannot leave no gaps.
+    trim(std::max(kFreeCacheFloor, stats_.peak_in_use / 8 * 9), surplus);
   }
 
   void trim_all() {
-    AgeLink surplus;
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      trim(0, surplus);
-      arena_.give_back_all();
-      stats_.peak_in_use = stats_.in_use;
-    }
-    give_back(surplus);
+    Surplus surplus;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    trim(0, surplus);
+    arena_.trim_all(surplus.regions);
+    stats_.peak_in_use = stats_.in_use;
   }
 
   MemoryStats stats() {
@@ -173,25 +183,17 @@ class Cache {
     return header;
   }
 
-  // Gives the arena's empty regions back, and moves the small blocks released longest ago to
-  // `surplus`, while more than `limit` bytes are cached.
-  void trim(Index limit, AgeLink& surplus) {
-    arena_.trim(std::max<Index>(0, limit - stats_.cached));
-    while (stats_.cached > limit && !by_age_.alone()) {
+  // While more than `limit` bytes are cached, the small blocks released longest ago go, then the
+  // arena's empty regions: after a burst of small blocks it is not the regions that nobody needs.
+  void trim(Index limit, Surplus& surplus) {
+    while (stats_.cached + arena_.cached() > limit && !by_age_.alone()) {
       Header* header = header_by_age(by_age_.after);
       header->SizeLink::remove();
       header->AgeLink::remove();
-      header->AgeLink::insert_before(surplus);
+      header->AgeLink::insert_before(surplus.blocks);
       stats_.cached -= header->capacity;
     }
-  }
-
-  static void give_back(AgeLink& surplus) {
-    while (!surplus.alone()) {
-      Header* header = header_by_age(surplus.after);
-      header->AgeLink::remove();
-      std::free(header);
-    }
+    arena_.trim(limit - stats_.cached, surplus.regions);
   }
 
   std::mutex mutex_;
