@@ -99,11 +99,13 @@ def main(given: list[str] | None = None) -> int:
     limits = read(arguments.results / "limits.json", "results", beside_torch=False)
     accuracy = read(arguments.results / "time_to_accuracy.json", "runs")
     limits["versions"] = {**steps["versions"], **limits["versions"]}  # it has no PyTorch
-    for other in (kernels, limits, accuracy):
+    others = {"kernels": kernels, "limits": limits, "time_to_accuracy": accuracy}
+    for file, other in others.items():
         for name in TOGETHER:
             if steps[name] != other[name]:
                 raise SystemExit(
-                    f"report: the two files differ in {name}: {steps[name]} and {other[name]}"
+                    f"report: train_step.json and {file}.json differ in {name}: "
+                    f"{steps[name]} and {other[name]}"
                 )
     arguments.figure.parent.mkdir(parents=True, exist_ok=True)
     draw(steps["results"], kernels["rows"], arguments.figure)

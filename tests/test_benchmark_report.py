@@ -227,11 +227,13 @@ def test_machine_versions_means_and_reasons_are_there(page):
     assert means[1:] == ["1.00", "**0.50** (`dw960_7`)", "2.00 (`c16_32`)"]
 
 
-def test_files_of_two_setups_are_refused(tmp_path):
-    other = copy.deepcopy(KERNELS)
-    other["threads"] = 1
-    write(tmp_path, rows=other)
-    with pytest.raises(SystemExit, match=r"^report: the two files differ in threads: 2 and 1$"):
+@pytest.mark.parametrize("file", ["kernels", "limits", "time_to_accuracy"])
+def test_files_of_two_setups_are_refused(tmp_path, file):
+    write(tmp_path)
+    path = tmp_path / f"{file}.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "threads": 1}))
+    expected = rf"^report: train_step.json and {file}.json differ in threads: 2 and 1$"
+    with pytest.raises(SystemExit, match=expected):
         run(tmp_path)
 
 
