@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -71,24 +72,10 @@ class _BatchNorm(Module):
 
     def forward_activated(self, input: Any, activation: str | None, residual: Any = None) -> Tensor:
         """Normalise, add a residual and apply "relu" or "relu6" in the same pass."""
-        mean, var, training, momentum = self._begin(input)
-        output = functional.batch_norm(
-            input,
-            mean,
-            var,
-            self.weight,
-            self.bias,
-            training,
-            momentum,
-            self.eps,
-            activation,
-            residual,
-        )
-        self._count_batch()
-        return output
+        return self._run(functional.batch_norm, input, activation, residual)
 
-    def _begin(self, input: Any) -> tuple[Tensor | None, Tensor | None, bool, float]:
-        """Check the input; the statistics to use or to move, how, and by how much."""
+    def _run(self, function: Callable[..., Tensor], input: Any, *arguments: Any) -> Tensor:
+        """Call a batch norm with this layer's state, then count the batch."""
         shape = shape_of(type(self).__name__, "input", input)
         if len(shape) not in self._input_ndims:
             raise ValueError(
@@ -97,17 +84,20 @@ class _BatchNorm(Module):
             )
         updating = self.training and self.track_running_stats
         known = updating or not self.training
-        return (
+        output = function(
+            input,
             self.running_mean if known else None,
             self.running_var if known else None,
+            self.weight,
+            self.bias,
             self.training or self.running_mean is None,
             self._momentum() if updating else 0.0,
+            self.eps,
+            *arguments,
         )
-
-    def _count_batch(self) -> None:
-        counting = self.training and self.track_running_stats
-        if counting and self.num_batches_tracked is not None:
+        if updating and self.num_batches_tracked is not None:
             self.num_batches_tracked.numpy()[...] += 1
+        return output
 
     def _momentum(self) -> float:
         """How much the statistics of the coming batch weigh in the running ones."""
@@ -167,18 +157,4 @@ class BatchNorm2d(_BatchNorm):
 
     def forward_pooled(self, input: Any, pool: MaxPool2d, activation: str | None) -> Tensor:
         """Normalise, pool and apply "relu" or "relu6" in the same pass."""
-        mean, var, training, momentum = self._begin(input)
-        output = pooled_batch_norm(
-            input,
-            mean,
-            var,
-            self.weight,
-            self.bias,
-            training,
-            momentum,
-            self.eps,
-            activation,
-            pool.window(),
-        )
-        self._count_batch()
-        return output
+        return self._run(pooled_batch_norm, input, activation, pool.window())
