@@ -3,7 +3,8 @@
 For each network of `train_step` this counts the multiply-adds and the bytes of a step (by the rules
 in `counting`), divides them by the multiply-add peak and the copy bandwidth that `convolite_bench`
 measures in turn with the steps, at their best, and prints what share of these limits the steps
-reach. Where all that a step keeps fits into the last-level cache, memory does not limit it.
+reach. Where all that a step keeps fits into the last-level cache, memory does not limit it. Last,
+other steps are taken apart (`profiling`), to show where the time goes.
 
     cmake --preset release && cmake --build build/release --target convolite_bench
     python benchmarks/limits.py --json benchmarks/results/limits.json
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 
 from contenders import argument_parser, write_json
 from counting import FLOAT, Pass, count, recorded, ride, stored
+from profiling import shares
 from train_step import NETWORKS, Network, build_convolite, network_names, problem
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -71,6 +73,7 @@ class Measured(NamedTuple):
     seconds: list[float]
     gflops: float
     bandwidth: float
+    shares: dict[str, float]  # of a step's time, by part
 
 
 def measure(arguments: argparse.Namespace, name: str) -> Measured:
@@ -86,7 +89,8 @@ def measure(arguments: argparse.Namespace, name: str) -> Measured:
         seconds += timed(step, network.steps)
     gflops, bandwidth = map(max, zip(*peaks, strict=True))
     title = f"{name}, batch {network.batch}"
-    return Measured(title, passes, working_set, seconds, gflops, bandwidth)
+    parts = shares(step, arguments.rounds * network.steps)
+    return Measured(title, passes, working_set, seconds, gflops, bandwidth, parts)
 
 
 def result(measured: Measured, gflops: float, bandwidth: float, cache: int) -> dict[str, Any]:
@@ -101,6 +105,7 @@ def result(measured: Measured, gflops: float, bandwidth: float, cache: int) -> d
         "quartile_ms": 1000 * quartile,
         **limits(measured.passes, gflops, bandwidth, in_cache),
         "kinds": by_kind(measured.passes),
+        "shares": measured.shares,
     }
     describe(found)
     return found
@@ -179,6 +184,7 @@ def describe(result: dict[str, Any]) -> None:
     for name, text in (("greater_ms", "the greater"), ("sum_ms", "the sum")):
         share = result[name] / result["median_ms"]
         print(f"  {text} {result[name]:.1f} ms is {share:.0%} of {result['median_ms']:.1f} ms")
+    print("  " + ", ".join(f"{part} {share:.0%}" for part, share in result["shares"].items()))
 
 
 if __name__ == "__main__":

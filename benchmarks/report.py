@@ -72,6 +72,13 @@ processor: at its best {gflops:.0f} GFLOP/s and, read and written bytes together
 GB/s. Where all that a step keeps fits into the last-level cache of {cache:.0f} MiB, memory is no
 limit.
 """
+PROFILE = """\
+### Where a step's time goes
+
+Shares of the time of steps that were taken apart: what runs in each function of the core, summed by
+kind, and Python around them. A pooling layer that runs within a convolution or a batch norm counts
+there; so do activations and shortcuts.
+"""
 ACCURACY = """\
 ## Time to accuracy
 
@@ -160,6 +167,8 @@ def page(
             cache=limits["cache_mib"],
         ),
         limits_table(limits["results"]),
+        PROFILE,
+        profile_table(limits["results"]),
         ACCURACY.format(target=accuracy["target"]),
         accuracy_table(accuracy),
         KERNELS,
@@ -261,6 +270,16 @@ def limits_table(results: list[dict[str, Any]]) -> str:
                 f"{result['median_ms']:.1f}",
                 *(f"{result[each] / result['median_ms']:.0%}" for each in ("greater_ms", "sum_ms")),
             ]
+            for result in results
+        ],
+    )
+
+
+def profile_table(results: list[dict[str, Any]]) -> str:
+    return table(
+        ["network", *results[0]["shares"]],
+        [
+            [result["network"], *(f"{share:.0%}" for share in result["shares"].values())]
             for result in results
         ],
     )

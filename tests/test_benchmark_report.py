@@ -95,6 +95,7 @@ LIMITS = {
             "greater_ms": 180.0,
             "sum_ms": 180.0 if in_cache else 240.0,
             "median_ms": 400.0,
+            "shares": {"conv forward": 0.304, "other": 0.196, "Python": 0.5},
         }
         for name, in_cache in [("sample_cnn, batch 64", True), ("resnet18, batch 8", False)]
     ],
@@ -202,6 +203,12 @@ def test_limits_are_shares_of_the_step_and_memory_is_none_inside_the_cache(page)
         *("42.59", "16.82", "1271", "180.0", "60.0", "400.0", "45%", "60%")
     ]
     assert cells(page, heading, "sample_cnn, batch 64")[5:] == ["-", "400.0", "45%", "45%"]
+
+
+def test_shares_of_a_steps_time(page):
+    heading = "### Where a step's time goes"
+    assert cells(page, heading, "network")[1:] == ["conv forward", "other", "Python"]
+    assert cells(page, heading, "resnet18, batch 8")[1:] == ["30%", "20%", "50%"]
 
 
 def test_time_to_accuracy_names_every_run_and_misses(page):
