@@ -3,8 +3,9 @@
 For each network of `train_step` this counts the multiply-adds and the bytes of a step (by the rules
 in `counting`), divides them by the multiply-add peak and the copy bandwidth that `convolite_bench`
 measures in turn with the steps, at their best, and prints what share of these limits the steps
-reach. Where all that a step keeps fits into the last-level cache, memory does not limit it. Last,
-other steps are taken apart (`profiling`), to show where the time goes.
+reach. Where all that a step keeps fits into the last-level cache, memory does not limit it. Steps
+with one thread are measured in turn with the others, and last some are taken apart (`profiling`),
+to show where the time goes.
 
     cmake --preset release && cmake --build build/release --target convolite_bench
     python benchmarks/limits.py --json benchmarks/results/limits.json
@@ -71,38 +72,47 @@ class Measured(NamedTuple):
     passes: list[Pass]
     working_set: int
     seconds: list[float]
+    alone: list[float]  # seconds with one thread
     gflops: float
     bandwidth: float
     shares: dict[str, float]  # of a step's time, by part
 
 
 def measure(arguments: argparse.Namespace, name: str) -> Measured:
-    """Count, then measure a network's steps and the processor in turn."""
+    """Count, then measure a network's steps, with one thread too, and the processor in turn."""
+    from convolite import set_num_threads
+
     network = NETWORKS[name]
     passes, working_set = count_step(network)
     options = argparse.Namespace(threads=arguments.threads, batch=network.batch)
     step, _ = build_convolite(options, network)
     timed(step, 3)
-    seconds, peaks = [], []
+    seconds, alone, peaks = [], [], []
     for _ in range(arguments.rounds):
         peaks.append(processor(arguments))
         seconds += timed(step, network.steps)
+        set_num_threads(1)
+        alone += timed(step, network.steps)
+        set_num_threads(arguments.threads)
     gflops, bandwidth = map(max, zip(*peaks, strict=True))
     title = f"{name}, batch {network.batch}"
     parts = shares(step, arguments.rounds * network.steps)
-    return Measured(title, passes, working_set, seconds, gflops, bandwidth, parts)
+    return Measured(title, passes, working_set, seconds, alone, gflops, bandwidth, parts)
 
 
 def result(measured: Measured, gflops: float, bandwidth: float, cache: int) -> dict[str, Any]:
     """Set a network's steps beside the limits, print and return it."""
     in_cache = measured.working_set <= cache
     quartile, median, _ = statistics.quantiles(measured.seconds, n=4)
+    quartile_alone, median_alone, _ = statistics.quantiles(measured.alone, n=4)
     found = {
         "network": measured.title,
         "working_set_mib": measured.working_set / 2**20,
         "in_cache": in_cache,
         "median_ms": 1000 * median,
         "quartile_ms": 1000 * quartile,
+        "one_thread_median_ms": 1000 * median_alone,
+        "one_thread_quartile_ms": 1000 * quartile_alone,
         **limits(measured.passes, gflops, bandwidth, in_cache),
         "kinds": by_kind(measured.passes),
         "shares": measured.shares,
@@ -184,6 +194,8 @@ def describe(result: dict[str, Any]) -> None:
     for name, text in (("greater_ms", "the greater"), ("sum_ms", "the sum")):
         share = result[name] / result["median_ms"]
         print(f"  {text} {result[name]:.1f} ms is {share:.0%} of {result['median_ms']:.1f} ms")
+    faster = result["one_thread_median_ms"] / result["median_ms"]
+    print(f"  one thread takes {result['one_thread_median_ms']:.1f} ms, {faster:.2f} times as long")
     print("  " + ", ".join(f"{part} {share:.0%}" for part, share in result["shares"].items()))
 
 

@@ -72,6 +72,11 @@ processor: at its best {gflops:.0f} GFLOP/s and, read and written bytes together
 GB/s. Where all that a step keeps fits into the last-level cache of {cache:.0f} MiB, memory is no
 limit.
 """
+SCALING = """\
+### Threads
+
+The same steps with one thread, in turn with the others, and how many times as long they take.
+"""
 PROFILE = """\
 ### Where a step's time goes
 
@@ -167,6 +172,8 @@ def page(
             cache=limits["cache_mib"],
         ),
         limits_table(limits["results"]),
+        SCALING,
+        scaling_table(limits["results"]),
         PROFILE,
         profile_table(limits["results"]),
         ACCURACY.format(target=accuracy["target"]),
@@ -269,6 +276,25 @@ def limits_table(results: list[dict[str, Any]]) -> str:
                 ABSENT if result["in_cache"] else f"{result['memory_ms']:.1f}",
                 f"{result['median_ms']:.1f}",
                 *(f"{result[each] / result['median_ms']:.0%}" for each in ("greater_ms", "sum_ms")),
+            ]
+            for result in results
+        ],
+    )
+
+
+def scaling_table(results: list[dict[str, Any]]) -> str:
+    """Medians with one thread and with all, and the ratios of medians and of lower quartiles."""
+    return table(
+        ["network", "one thread, ms", "all, ms", "ratio", "ratio of quartiles"],
+        [
+            [
+                result["network"],
+                f"{result['one_thread_median_ms']:.1f}",
+                f"{result['median_ms']:.1f}",
+                *(
+                    digits(result[f"one_thread_{each}"] / result[each])
+                    for each in ("median_ms", "quartile_ms")
+                ),
             ]
             for result in results
         ],

@@ -95,6 +95,9 @@ LIMITS = {
             "greater_ms": 180.0,
             "sum_ms": 180.0 if in_cache else 240.0,
             "median_ms": 400.0,
+            "quartile_ms": 390.0,
+            "one_thread_median_ms": 700.0,
+            "one_thread_quartile_ms": 741.0,
             "shares": {"conv forward": 0.304, "other": 0.196, "Python": 0.5},
         }
         for name, in_cache in [("sample_cnn, batch 64", True), ("resnet18, batch 8", False)]
@@ -203,6 +206,10 @@ def test_limits_are_shares_of_the_step_and_memory_is_none_inside_the_cache(page)
         *("42.59", "16.82", "1271", "180.0", "60.0", "400.0", "45%", "60%")
     ]
     assert cells(page, heading, "sample_cnn, batch 64")[5:] == ["-", "400.0", "45%", "45%"]
+
+
+def test_steps_with_one_thread(page):
+    assert cells(page, "### Threads", "resnet18, batch 8")[1:] == ["700.0", "400.0", "1.75", "1.90"]
 
 
 def test_shares_of_a_steps_time(page):
