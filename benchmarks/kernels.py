@@ -4,12 +4,11 @@ Three passes: forward, and the gradients of the input and of the filters. PyTorc
 with channels_last tensors, already converted; both sides allocate their results in each call. A
 figure is the lower quartile of its calls. Sums of the results are compared.
 
-"of matmul" is the speed of convolite's call in relation to that of large products of its own
-`matmul`, right after it in the same turn. That is less than the processor's peak, which needs
-no memory (`convolite_bench` measures it, and what share of it `matmul` reaches), but follows the
-clock of the moment. Operations are counted by the definition: a method that needs fewer, as
-Winograd's, may exceed 100 %.
+"of peak" is convolite's share of what the processor's multiply-adds reach in registers: the best
+that `convolite_bench` found, which takes its turn at every shape. Operations are counted by the
+definition: a method that needs fewer, as Winograd's, may exceed 100 %.
 
+    cmake --preset release && cmake --build build/release --target convolite_bench
     python benchmarks/kernels.py --peer-python PATH   # an interpreter that has torch
 """
 
@@ -27,19 +26,17 @@ from pathlib import Path
 from typing import Any
 
 from contenders import Contender, argument_parser, serve, write_json
+from processor import add_bench, peaks
 
 CASES = Path(__file__).resolve().parents[1] / "cases" / "conv2d.csv"
 PASSES = ("forward", "backward_input", "backward_weight")
 PEERS = ("nchw", "channels_last")
-MATMUL_SIZES = (384, 768)  # of square matrices; full tiles at every instruction set
-MATMUL_SECONDS = 0.01  # for each size
 
 
 def main() -> int:
     arguments = parse_arguments()
     if arguments.contender:
-        answer = beside_matmul if arguments.contender == "convolite" else timed
-        return serve(lambda question: answer(question, arguments))
+        return serve(lambda question: timed(question, arguments))
     subprocess.run([sys.executable, "-c", "import convolite; convolite.show_config()"], check=True)
     names = ["convolite", *(PEERS if arguments.peer_python else ())]
     options = ["--threads", str(arguments.threads), "--seconds", str(arguments.seconds)]
@@ -47,20 +44,23 @@ def main() -> int:
     print(
         f"GFLOP/s\n{'shape / pass':28}"
         + "".join(f"{name:>15}" for name in names)
-        + "  of matmul  ratio"
+        + "    of peak  ratio"
     )
-    rows = [
-        measure(contenders, case, pass_name, arguments.rounds)
-        for case in cases(arguments.filter)
-        for pass_name in PASSES
-    ]
+    rows, peak = [], 0.0
+    for case in cases(arguments.filter):
+        peak = max(peak, peaks(arguments.bench, arguments.threads)[0])
+        for pass_name in PASSES:
+            rows.append(measure(contenders, case, pass_name, arguments.rounds))
+            describe(rows[-1], peak)
     for contender in contenders:
         contender.close()
     ratios = [row["ratio"] for row in rows if "ratio" in row]
     if ratios:
         mean = math.exp(statistics.fmean(map(math.log, ratios)))
         print(f"convolite / PyTorch's better: geometric mean {mean:.2f}, least {min(ratios):.2f}")
-    write_json(arguments, {"rows": rows})
+    for row in rows:
+        row["of_peak"] = row["convolite"] / peak
+    write_json(arguments, {"gflops": peak, "rows": rows})
     return 0
 
 
@@ -68,6 +68,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argument_parser(__doc__.splitlines()[0], rounds=3)
     parser.add_argument("--seconds", type=float, default=0.2, help="length of a turn")
     parser.add_argument("--filter", default="", help="only shapes whose name holds this")
+    add_bench(parser)
     return parser.parse_args()
 
 
@@ -87,24 +88,25 @@ def measure(contenders: list[Contender], case: dict, pass_name: str, rounds: int
         [each.ask({"case": case, "pass": pass_name}) for each in contenders] for _ in range(rounds)
     ]
     check_sums(case["name"], [answer["sums"] for answer in answers[0]])
-    row: dict[str, Any] = {"shape": case["name"], "problem": describe(case), "pass": pass_name}
+    row: dict[str, Any] = {"shape": case["name"], "problem": in_words(case), "pass": pass_name}
     for contender, *turns in zip(contenders, *answers, strict=True):
         seconds = statistics.median(turn["seconds"] for turn in turns)
         row[contender.name] = work_of(case) / seconds
-    row["of_matmul"] = statistics.median(
-        work_of(case) / turn["seconds"] / turn["matmul"] for turn, *_ in answers
-    )
     peers = [row[name] for name in PEERS if name in row]
-    text = f"{case['name'] + ' / ' + pass_name:28}"
-    text += "".join(f"{row[each.name]:15.0f}" for each in contenders) + f"{row['of_matmul']:11.0%}"
     if peers:
         row["ratio"] = row["convolite"] / max(peers)
-        text += f"{row['ratio']:7.2f}"
-    print(text, flush=True)
     return row
 
 
-def describe(case: dict) -> str:
+def describe(row: dict[str, Any], peak: float) -> None:
+    text = f"{row['shape'] + ' / ' + row['pass']:28}"
+    text += "".join(f"{row[name]:15.0f}" for name in ("convolite", *PEERS) if name in row)
+    text += f"{row['convolite'] / peak:11.0%}"
+    text += f"{row['ratio']:7.2f}" if "ratio" in row else ""
+    print(text, flush=True)
+
+
+def in_words(case: dict) -> str:
     """Images, filters and stride of a shape in words; all of its sides are padded alike."""
     text = "{n}x{c}x{h}x{w}, {oc} of {kh}x{kw}".format(**case)
     text += f", stride {case['stride_h']}" if case["stride_h"] > 1 else ""
@@ -133,28 +135,6 @@ def check_sums(name: str, sums: list[list[float]]) -> None:
     for total, size in sums[1:]:
         if abs(total - sums[0][0]) > 1e-4 * size:
             raise SystemExit(f"kernels: results for {name} differ: {sums}")
-
-
-def beside_matmul(question: dict, arguments: argparse.Namespace) -> dict:
-    """Time the call first: it starts from the rest between turns, as PyTorch's do."""
-    answer = timed(question, arguments)
-    return {**answer, "matmul": matmul_speed(arguments.threads)}
-
-
-def matmul_speed(threads: int) -> float:
-    """GFLOP/s of convolite's matrix product, of the size that is fastest now."""
-    import numpy as np
-
-    import convolite
-    from convolite import _core
-
-    convolite.set_num_threads(threads)
-    speeds = []
-    for size in MATMUL_SIZES:
-        square = np.ones((size, size), np.float32)
-        seconds = lower_quartile(lambda square=square: _core.matmul(square, square), MATMUL_SECONDS)
-        speeds.append(2e-9 * size**3 / seconds)
-    return max(speeds)
 
 
 def timed(question: dict, arguments: argparse.Namespace) -> dict:

@@ -14,10 +14,7 @@ to show where the time goes.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -25,11 +22,9 @@ from typing import Any, NamedTuple
 
 from contenders import argument_parser, write_json
 from counting import FLOAT, Pass, count, recorded, ride, stored
+from processor import add_bench, peaks
 from profiling import shares
 from train_step import NETWORKS, Network, build_convolite, network_names, problem
-
-ROOT = Path(__file__).resolve().parents[1]
-BENCH = ROOT / "build" / "release" / "csrc" / "benchmarks" / "convolite_bench"
 
 
 def main() -> int:
@@ -50,11 +45,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--models", type=network_names, default=list(NETWORKS), help="names, with commas between"
     )
-    parser.add_argument("--bench", type=Path, default=BENCH, help="the built convolite_bench")
-    arguments = parser.parse_args()
-    if not arguments.bench.is_file():
-        parser.error(f"--bench: {arguments.bench} is missing; build the target convolite_bench")
-    return arguments
+    add_bench(parser)
+    return parser.parse_args()
 
 
 def last_level_cache() -> int:
@@ -87,14 +79,14 @@ def measure(arguments: argparse.Namespace, name: str) -> Measured:
     options = argparse.Namespace(threads=arguments.threads, batch=network.batch)
     step, _ = build_convolite(options, network)
     timed(step, 3)
-    seconds, alone, peaks = [], [], []
+    seconds, alone, measured = [], [], []
     for _ in range(arguments.rounds):
-        peaks.append(processor(arguments))
+        measured.append(peaks(arguments.bench, arguments.threads))
         seconds += timed(step, network.steps)
         set_num_threads(1)
         alone += timed(step, network.steps)
         set_num_threads(arguments.threads)
-    gflops, bandwidth = map(max, zip(*peaks, strict=True))
+    gflops, bandwidth = map(max, zip(*measured, strict=True))
     title = f"{name}, batch {network.batch}"
     parts = shares(step, arguments.rounds * network.steps)
     return Measured(title, passes, working_set, seconds, alone, gflops, bandwidth, parts)
@@ -133,16 +125,6 @@ def count_step(network: Network) -> tuple[list[Pass], int]:
     parameters = sum(parameter.size for parameter in model.parameters())
     passes = count(calls, parameters)
     return passes, stored(ride(calls)) + 3 * parameters * FLOAT
-
-
-def processor(arguments: argparse.Namespace) -> tuple[float, float]:
-    """GFLOP/s of multiply-adds in registers and GB/s of a large copy, read and written bytes."""
-    command = [arguments.bench, "--benchmark_filter=gemm/peak", "--benchmark_format=json"]
-    command += ["--benchmark_min_time=0.01"]
-    environment = {**os.environ, "CONVOLITE_NUM_THREADS": str(arguments.threads)}
-    answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    context = json.loads(answer.stdout)["context"]
-    return float(context["multiply-add peak, GFLOP/s"]), float(context["large copy, GB/s"])
 
 
 def timed(step: Callable[[], Any], steps: int) -> list[float]:

@@ -97,10 +97,9 @@ KERNELS = """\
 
 GFLOP/s, more is better; a figure is the median over the turns of their lower quartiles. Operations
 are counted by the definition, whatever the method. PyTorch's tensors are in the format already.
-"of matmul" is convolite's speed in relation to its own product of large matrices, right after it in
-the same turn. That is no peak of the processor, only what convolite itself reaches of it
-where memory hardly matters. Winograd's method needs fewer operations than are counted and may
-exceed 100 %.
+"of peak" is convolite's share of what the processor's multiply-adds reach in registers, at best
+{gflops:.0f} GFLOP/s in the same run. Winograd's method needs fewer operations than are counted and
+may exceed 100 %.
 """
 
 
@@ -178,7 +177,7 @@ def page(
         profile_table(limits["results"]),
         ACCURACY.format(target=accuracy["target"]),
         accuracy_table(accuracy),
-        KERNELS,
+        KERNELS.format(gflops=kernels["gflops"]),
         summary(rows),
         *(part for name in PASSES for part in kernel_section(rows, name)),
     ]
@@ -372,12 +371,12 @@ def kernel_section(rows: list[dict[str, Any]], name: str) -> list[str]:
             row["problem"],
             *(f"{row[each]:.0f}" for each in ("convolite", *KERNEL_PEERS)),
             ratio(row["ratio"]),
-            f"{row['of_matmul']:.0%}",
+            f"{row['of_peak']:.0%}",
         ]
         for row in rows
         if row["pass"] == name
     ]
-    head = ["shape", "images, filters", "convolite", "NCHW", "channels_last", "ratio", "of matmul"]
+    head = ["shape", "images, filters", "convolite", "NCHW", "channels_last", "ratio", "of peak"]
     return [f"### {TITLES[name]}\n", table(head, body)] if body else []
 
 

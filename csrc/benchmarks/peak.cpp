@@ -21,7 +21,7 @@ constexpr Index kTilesPerTask = 20;        // about 10 us
 constexpr Index kTasksPerThread = 160;
 constexpr Index kEnoughWork = Index{1} << 40;  // never run inline
 constexpr Index kCopyBlock = 1 << 16;
-constexpr int kRounds = 5;
+constexpr int kRounds = 20;
 constexpr std::size_t kFewestTurns = 5, kTurns = 21;
 constexpr double kTurnSeconds = 2e-3;
 constexpr double kTurnsSeconds = 0.3;
