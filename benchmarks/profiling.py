@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable
-from types import FrameType
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from inspect import isbuiltin
 from typing import Any
 
-CORE = "convolite._core"
+from convolite import _core
+
 PYTHON, OTHER = "Python", "other"
 # The first part one of whose prefixes a function's name begins with has its time.
 PARTS = {
@@ -39,23 +40,33 @@ def part_of(name: str) -> str:
 
 def core_seconds(step: Callable[[], Any], steps: int) -> tuple[dict[str, float], float]:
     """Seconds in each function of the core, by name, and in all of the steps."""
-    functions: dict[str, float] = {}
-    began = 0.0
-
-    def event(frame: FrameType, kind: str, function: Any) -> None:
-        nonlocal began
-        if kind == "c_call":  # the core calls no Python, so these do not nest
-            began = time.perf_counter()
-        elif kind == "c_return" and function.__module__ == CORE:
-            past = functions.get(function.__name__, 0.0)
-            functions[function.__name__] = past + time.perf_counter() - began
-
-    former = sys.getprofile()
-    begin = time.perf_counter()
-    sys.setprofile(event)
-    try:
+    seconds: dict[str, float] = {}
+    with timed_core(seconds):
+        begin = time.perf_counter()
         for _ in range(steps):
             step()
+        return seconds, time.perf_counter() - begin
+
+
+@contextmanager
+def timed_core(seconds: dict[str, float]) -> Iterator[None]:
+    """Within this context the seconds of the core's functions are added up by name."""
+    functions = {name: each for name, each in vars(_core).items() if isbuiltin(each)}
+
+    def timed(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*arguments: Any, **options: Any) -> Any:
+            begin = time.perf_counter()
+            try:
+                return function(*arguments, **options)
+            finally:
+                seconds[name] = seconds.get(name, 0.0) + time.perf_counter() - begin
+
+        return call
+
+    for name, function in functions.items():
+        setattr(_core, name, timed(name, function))
+    try:
+        yield
     finally:
-        sys.setprofile(former)
-    return functions, time.perf_counter() - begin
+        for name, function in functions.items():
+            setattr(_core, name, function)
