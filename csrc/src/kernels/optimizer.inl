@@ -1,5 +1,6 @@
-// Optimizer updates in place, one pass over parameter, gradient and state. PyTorch's rules. Bound
-// by memory traffic.
+// Optimizer updates in place, one pass over parameter, gradient and state. PyTorch's rules. SGD is
+// bound by memory traffic, even in the third cache; Adam and RMSprop there by the divider, which
+// takes 9 cycles for the root and the quotient of 8 floats (Zen 3), by traffic beyond.
 
 // Rules without momentum, with it, and with Nesterov's look ahead; `First`: the velocity starts as
 // the gradient and is not read.
@@ -27,7 +28,6 @@ void adam_span(const AdamArguments<T>& arguments, const T* gradient, std::ptrdif
   const Vec<T> fresh1 = broadcast(arguments.fresh1), fresh2 = broadcast(arguments.fresh2);
   const Vec<T> beta2 = broadcast(arguments.beta2), eps = broadcast(arguments.eps);
   const Vec<T> decay = broadcast(arguments.weight_decay), step = broadcast(arguments.step_size);
-  const Vec<T> root_correction = broadcast(arguments.root_correction);
   for (std::ptrdiff_t i = 0; i < count; i += kLanes<T>) {
     Vec<T> at = load_up_to(parameter + i, count - i);
     Vec<T> grad = load_up_to(gradient + i, count - i);
@@ -41,8 +41,7 @@ void adam_span(const AdamArguments<T>& arguments, const T* gradient, std::ptrdif
     const Vec<T> square = beta2 * load_up_to(exp_avg_sq + i, count - i) + fresh2 * grad * grad;
     store_up_to<T>(exp_avg + i, mean, count - i);
     store_up_to<T>(exp_avg_sq + i, square, count - i);
-    const Vec<T> size = square_root(square) / root_correction + eps;
-    store_up_to<T>(parameter + i, at - step * mean / size, count - i);
+    store_up_to<T>(parameter + i, at - step * mean / (square_root(square) + eps), count - i);
   }
 }
 

@@ -320,10 +320,9 @@ struct SgdArguments {
 
 template <class T>
 struct AdamArguments {
-  T fresh1, beta2, fresh2, eps;  // fresh1 = 1 - beta1, fresh2 = 1 - beta2
-  T weight_decay;                // decoupled: 1 - lr * weight_decay, the factor of the parameter
-  T step_size;                   // lr / (1 - beta1^step)
-  T root_correction;             // sqrt(1 - beta2^step)
+  T fresh1, beta2, fresh2;  // fresh1 = 1 - beta1, fresh2 = 1 - beta2
+  T weight_decay;           // decoupled: 1 - lr * weight_decay, the factor of the parameter
+  T eps, step_size;         // times c, c = sqrt(1 - beta2^step): c eps, c lr / (1 - beta1^step)
 };
 
 template <class T>

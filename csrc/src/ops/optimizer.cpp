@@ -90,14 +90,15 @@ void adam_step(const AdamOptions& options, const std::vector<Span<T>>& parameter
   const double step = static_cast<double>(options.step);
   const double decay =
       options.decoupled ? 1.0 - options.lr * options.weight_decay : options.weight_decay;
+  // sqrt(v / c^2) + eps, the divisor, times c: no element has to be divided by c.
+  const double c = std::sqrt(1.0 - std::pow(options.beta2, step));
   const AdamArguments<T> arguments = {
       static_cast<T>(1.0 - options.beta1),
       static_cast<T>(options.beta2),
       static_cast<T>(1.0 - options.beta2),
-      static_cast<T>(options.eps),
       static_cast<T>(decay),
-      static_cast<T>(options.lr / (1.0 - std::pow(options.beta1, step))),
-      static_cast<T>(std::sqrt(1.0 - std::pow(options.beta2, step)))};
+      static_cast<T>(c * options.eps),
+      static_cast<T>(c * options.lr / (1.0 - std::pow(options.beta1, step)))};
   const OptimizerKernels<T>& table = kernels<T>().optimizer;
   const auto kernel = options.decoupled ? table.adam_decoupled : table.adam;
   for_each_block(parameters, [&](std::size_t i, Index begin, Index count) {
