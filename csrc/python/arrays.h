@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "runtime/buffer.h"
@@ -41,8 +42,9 @@ inline Shape shape_of(const py::array& array) {
 
 template <class T>
 bool holds(const py::array& array) {
-  return array.dtype().kind() == py::dtype::of<T>().kind() &&
-         array.dtype().itemsize() == static_cast<py::ssize_t>(sizeof(T));
+  constexpr char kind = std::is_floating_point_v<T> ? 'f' : std::is_signed_v<T> ? 'i' : 'u';
+  const py::dtype dtype = array.dtype();
+  return dtype.kind() == kind && dtype.itemsize() == static_cast<py::ssize_t>(sizeof(T));
 }
 
 // Calls body with a zero of the array's element type, float or double; TypeError for anything else.
