@@ -193,9 +193,9 @@ def _accumulate(leaf: Differentiable, grad: Array, is_new: bool) -> None:
     if total.flags.writeable:
         np.add(total, grad, out=total)
     elif isinstance(leaf._grad, Differentiable):
-        leaf._grad._data = total + grad
+        leaf._grad._data = np.asarray(total + grad)
     else:
-        leaf._grad = total + grad
+        leaf._grad = np.asarray(total + grad)
 
 
 def gradient_of(leaf: Differentiable) -> Array:
