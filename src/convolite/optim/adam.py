@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from convolite import _core
 from convolite._args import excerpt, items, number
-from convolite.optim.optimizer import Group, Optimizer
+from convolite.optim.optimizer import Group, Optimizer, State
 
 
 class Adam(Optimizer):
@@ -63,7 +63,7 @@ class Adam(Optimizer):
     def _update(self, group: Group) -> None:
         beta1, beta2 = group["betas"]
         for batch in self._batches(group, _steps_taken):
-            step = _steps_taken(batch.states[0]) + 1
+            step = int(_steps_taken(batch.states[:1])[0]) + 1
             if step == 1:
                 kept = zip(batch.parameters, batch.zeros(), batch.zeros(), strict=True)
                 for parameter, mean, square in kept:
@@ -110,5 +110,5 @@ class AdamW(Adam):
         super().__init__(params, lr, betas, eps, weight_decay)
 
 
-def _steps_taken(state: dict[str, Any] | None) -> int:
-    return int(state["step"]) if state else 0
+def _steps_taken(states: list[State]) -> list[int]:
+    return [state["step"] if state else 0 for state in states]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,6 +15,7 @@ from convolite.tensor import Tensor
 
 Group = dict[str, Any]
 State = dict[str, Any]
+Label = Callable[[list[State]], list[Any]]  # of each state: what members of a batch have in common
 
 
 class Optimizer:
@@ -161,22 +162,23 @@ class Optimizer:
                 f"{name}: parameter {position} must be floats in a writable, contiguous array"
             )
 
-    def _batches(self, group: Group, label: Callable[[State | None], Hashable]) -> list[Batch]:
+    def _batches(self, group: Group, label: Label | None = None) -> list[Batch]:
         """Members with a gradient; those of one dtype and one label of their state come together.
 
         The core changes each batch in one call. Nearly always there is one, which needs nothing
         but lists: a model has hundreds of small parameters, and each costs Python time.
         """
         members = [parameter for parameter in group["params"] if parameter._grad is not None]
-        state_of = self.state.get
-        states = [state_of(parameter) for parameter in members]
+        known, nothing = self.state, State()
+        states = [known.get(parameter, nothing) for parameter in members]
         dtypes = {parameter._data.dtype for parameter in members}
-        if len(dtypes) * len(set(map(label, states))) <= 1:
+        labels = label(states) if label else []
+        if len(dtypes) <= 1 and len(set(labels)) <= 1:
             return [Batch(members, states)] if members else []
         parts: dict[Hashable, list[Tensor]] = {}
-        for parameter, state in zip(members, states, strict=True):
-            parts.setdefault((parameter.dtype, label(state)), []).append(parameter)
-        return [Batch(part, [state_of(each) for each in part]) for part in parts.values()]
+        for parameter, each in zip_longest(members, labels):
+            parts.setdefault((parameter.dtype, each), []).append(parameter)
+        return [Batch(part, [known.get(each, nothing) for each in part]) for part in parts.values()]
 
     @classmethod
     def _name(cls) -> str:
@@ -184,15 +186,15 @@ class Optimizer:
 
 
 class Batch:
-    """Parameters that are updated together, with what was remembered about each, if anything."""
+    """Parameters that are updated together, with what was remembered about each."""
 
-    def __init__(self, parameters: list[Tensor], states: list[State | None]) -> None:
+    def __init__(self, parameters: list[Tensor], states: list[State]) -> None:
         self.parameters = parameters
-        self.states: list[Any] = states
+        self.states = states
         self.arrays = [parameter._data for parameter in parameters]
         gradients: list[Any] = [parameter._grad for parameter in parameters]
         self.gradients: list[Array] = [
-            each if isinstance(each, np.ndarray) else each._data for each in gradients
+            each if type(each) is np.ndarray else each._data for each in gradients
         ]
 
     def zeros(self) -> list[Array]:

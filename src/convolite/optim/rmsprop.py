@@ -8,7 +8,7 @@ from typing import Any
 from convolite import _core
 from convolite._args import flag, not_negative
 from convolite.autograd import Array
-from convolite.optim.optimizer import Batch, Group, Optimizer, State
+from convolite.optim.optimizer import Batch, Group, Optimizer
 
 
 class RMSprop(Optimizer):
@@ -71,7 +71,7 @@ class RMSprop(Optimizer):
         flag("RMSprop", "centered", options["centered"])
 
     def _update(self, group: Group) -> None:
-        for batch in self._batches(group, _names_kept):
+        for batch in self._batches(group):
             _core.rmsprop_step(
                 batch.arrays,
                 batch.gradients,
@@ -88,12 +88,10 @@ class RMSprop(Optimizer):
 
     def _kept(self, batch: Batch, name: str) -> list[Array]:
         """What is remembered under `name` about each parameter: zeros before the first step."""
-        if not batch.states[0] or name not in batch.states[0]:
+        try:
+            return [state[name] for state in batch.states]
+        except KeyError:
             for parameter, zeros in zip(batch.parameters, batch.zeros(), strict=True):
-                self.state.setdefault(parameter, {})[name] = zeros
+                self.state.setdefault(parameter, {}).setdefault(name, zeros)
             batch.states = [self.state[parameter] for parameter in batch.parameters]
         return [state[name] for state in batch.states]
-
-
-def _names_kept(state: State | None) -> tuple[str, ...]:
-    return tuple(state or ())

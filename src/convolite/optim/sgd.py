@@ -8,7 +8,7 @@ from typing import Any
 from convolite import _core
 from convolite._args import finite, flag, not_negative
 from convolite.autograd import Array
-from convolite.optim.optimizer import Group, Optimizer
+from convolite.optim.optimizer import Group, Optimizer, State
 
 
 class SGD(Optimizer):
@@ -67,7 +67,7 @@ class SGD(Optimizer):
             )
 
     def _update(self, group: Group) -> None:
-        for batch in self._batches(group, bool):
+        for batch in self._batches(group, _are_remembered if group["momentum"] else None):
             first_step = group["momentum"] != 0.0 and not batch.states[0]
             buffers: list[Array] = []
             if first_step:
@@ -87,3 +87,7 @@ class SGD(Optimizer):
                 group["weight_decay"],
                 bool(group["nesterov"]),
             )
+
+
+def _are_remembered(states: list[State]) -> list[bool]:
+    return list(map(bool, states))
