@@ -169,8 +169,7 @@ class Optimizer:
         but lists: a model has hundreds of small parameters, and each costs Python time.
         """
         members = [parameter for parameter in group["params"] if parameter._grad is not None]
-        known, nothing = self.state, State()
-        states = [known.get(parameter, nothing) for parameter in members]
+        states = self._states(members)
         dtypes = {parameter._data.dtype for parameter in members}
         labels = label(states) if label else []
         if len(dtypes) <= 1 and len(set(labels)) <= 1:
@@ -178,7 +177,15 @@ class Optimizer:
         parts: dict[Hashable, list[Tensor]] = {}
         for parameter, each in zip_longest(members, labels):
             parts.setdefault((parameter.dtype, each), []).append(parameter)
-        return [Batch(part, [known.get(each, nothing) for each in part]) for part in parts.values()]
+        return [Batch(part, self._states(part)) for part in parts.values()]
+
+    def _states(self, members: list[Tensor]) -> list[State]:
+        """What is remembered about each member: nothing before its first step."""
+        state = self.state
+        try:
+            return [state[parameter] for parameter in members]
+        except KeyError:
+            return [state.get(parameter, {}) for parameter in members]
 
     @classmethod
     def _name(cls) -> str:
