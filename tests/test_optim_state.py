@@ -149,3 +149,32 @@ def test_what_is_remembered_lies_in_one_piece_of_memory(make, rng):
         assert [buffer.shape for buffer in buffers] == shapes
         starts = np.cumsum([0, *(buffer.nbytes for buffer in buffers)])[:-1]
         assert [buffer.ctypes.data - memory.ctypes.data for buffer in buffers] == list(starts)
+
+
+def test_a_sum_in_place_of_a_read_only_gradient_without_axes_can_be_used():
+    parameter = convolite.tensor(1.0, requires_grad=True)
+    gradient = np.array(1.0, np.float32)
+    gradient.flags.writeable = False
+    parameter.grad = gradient
+    (parameter * 2.0).backward()
+    assert isinstance(parameter.grad.numpy(), np.ndarray)
+    optim.SGD([parameter], lr=0.5).step()
+    assert parameter.item() == 1.0 - 0.5 * 3.0
+
+
+def test_parameters_at_different_steps_are_each_corrected_by_their_own(rng):
+    parameters = make_parameters(rng, np.float32)
+    alone = [convolite.tensor(each, requires_grad=True) for each in parameters]
+    together = optim.Adam(parameters, lr=0.1)
+    apart = [optim.Adam([each], lr=0.1) for each in alone]
+    for moving in ([0], [0, 1], [1, 2, 3], [0, 1, 2, 3]):
+        for i, parameter in enumerate(parameters):
+            parameter.grad = alone[i].grad = None
+            if i in moving:
+                parameter.grad = rng.standard_normal(parameter.shape).astype(np.float32)
+                alone[i].grad = parameter.grad
+                apart[i].step()
+        together.step()
+    for parameter, single in zip(parameters, alone, strict=True):
+        np.testing.assert_array_equal(parameter.numpy(), single.numpy())
+    assert [together.state[each]["step"] for each in parameters] == [3, 3, 2, 2]

@@ -98,8 +98,10 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return options and state as arrays and plain values, parameters named by position.
 
-        The arrays share memory with the optimizer. Apart from them the dict can be written as
-        JSON; `load_state_dict` accepts it back with the positions as strings.
+        The arrays share memory with the optimizer, and those of parameters that took their first
+        step together lie in one piece, which lives as long as any of them: copy the one that is to
+        be kept alone. Apart from them the dict can be written as JSON; `load_state_dict` accepts it
+        back with the positions as strings.
         """
         positions: dict[Tensor, int] = {}
         groups = []
