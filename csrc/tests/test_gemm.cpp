@@ -5,6 +5,7 @@
 
 #include "gemm/gemm.h"
 #include "naive/gemm.h"
+#include "runtime/integers.h"
 #include "support/arrays.h"
 #include "support/cases.h"
 #include "support/settings.h"
@@ -107,6 +108,20 @@ void check_epilogue(const GemmSize& size, Order order_of_b) {
 TEST(Gemm, bias_and_clamp_apply_once_after_the_last_depth_block) {
   check_epilogue({13, 37, 600}, Order::by_rows);
   check_epilogue({13, 37, 600}, Order::by_columns);
+}
+
+TEST(Gemm, even_parts_cover_the_size_and_differ_by_at_most_one) {
+  for (Index size = 0; size <= 20; ++size) {
+    for (Index count = size == 0 ? 0 : 1; count <= size; ++count) {
+      const EvenParts parts(size, count);
+      EXPECT_EQ(parts.first(0), 0);
+      EXPECT_EQ(parts.first(count), size);
+      for (Index part = 0; part < count; ++part) {
+        EXPECT_EQ(parts.first(part + 1) - parts.first(part), parts.size(part));
+        EXPECT_EQ(parts.size(part), (size + count - 1 - part) / count);
+      }
+    }
+  }
 }
 
 // Few rows have kernels of their own.

@@ -109,8 +109,11 @@ class Gemm {
       terms_block_ = std::clamp<Index>(most / k, 1, std::min(terms_, std::max<Index>(1, reach)));
     }
     a_cols_ = Buffer<std::int32_t>(depth_block_ * terms_block_);
-    for (Index i = 0; i < depth_block_ * terms_block_; ++i) {
-      a_cols_[i] = static_cast<std::int32_t>(i / k * images_.a_stride + i % k);
+    std::int32_t* column = a_cols_.get();
+    for (Index term = 0; term < terms_block_; ++term) {
+      for (Index i = 0; i < depth_block_; ++i) {
+        *column++ = static_cast<std::int32_t>(term * images_.a_stride + i);
+      }
     }
   }
 
@@ -210,12 +213,14 @@ class Gemm {
   // a: the block's first row at this depth.
   void multiply_depth(const Block& block, const Depth& depth, const T* a, T* packed) const {
     pack_panels(block, depth, packed);
-    for (Index row = block.row_begin; row < block.row_end; row += kRowBlock) {
-      const Index row_end = std::min(row + kRowBlock, block.row_end);
+    const Index rows = block.row_end - block.row_begin;
+    const EvenParts tiles(rows, ceil_divide(rows, kernels_.rows));
+    const Index together = kRowBlock / kernels_.rows;
+    for (Index tile = 0; tile < tiles.count(); tile += together) {
+      const Index end = std::min(tile + together, tiles.count());
       const T* b = packed;
       for (Index panel = block.panel_begin; panel < block.panel_end; ++panel) {
-        multiply_panel(block, depth, row, row_end, a + (row - block.row_begin) * row_stride_, panel,
-                       b);
+        multiply_panel(block, depth, tiles, tile, end, a, panel, b);
         b += layout_.width(panel) * depth.steps();
       }
     }
@@ -253,9 +258,10 @@ class Gemm {
     }
   }
 
-  // a: row `begin` at this depth; b: the packed panel.
-  void multiply_panel(const Block& block, const Depth& depth, Index begin, Index end, const T* a,
-                      Index panel, const T* b) const {
+  // Tiles [begin, end) of the block's rows. a: the block's first row at this depth; b: the packed
+  // panel.
+  void multiply_panel(const Block& block, const Depth& depth, const EvenParts& tiles, Index begin,
+                      Index end, const T* a, Index panel, const T* b) const {
     const Index column = layout_.first_column(panel);
     GemmTileArguments<T> tile{};
     tile.depth = depth.steps();
@@ -266,12 +272,16 @@ class Gemm {
     tile.columns = layout_.used(panel);
     tile.accumulate = !depth.first;
     if (depth.last) set_epilogue(tile, epilogue_, column);
-    for (Index row = begin; row < end; row += kernels_.rows) {
-      const Index rows = std::min<Index>(kernels_.rows, end - row);
-      tile.a = a + (row - begin) * row_stride_;
-      tile.c = c_ + block.product * images_.c_stride + row * size_.n + column;
-      if (depth.last && epilogue_.row_bias != nullptr) tile.row_bias = epilogue_.row_bias + row;
-      kernels_.tile[layout_.vectors(panel) - 1][rows - 1](tile);
+    const auto& kernel_of_height = kernels_.tile[layout_.vectors(panel) - 1];
+    T* const c = c_ + block.product * images_.c_stride + block.row_begin * size_.n + column;
+    for (Index i = begin; i < end; ++i) {
+      const Index row = tiles.first(i);
+      tile.a = a + row * row_stride_;
+      tile.c = c + row * size_.n;
+      if (depth.last && epilogue_.row_bias != nullptr) {
+        tile.row_bias = epilogue_.row_bias + block.row_begin + row;
+      }
+      kernel_of_height[tiles.size(i) - 1](tile);
     }
   }
 

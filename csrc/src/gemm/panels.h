@@ -18,22 +18,26 @@ class PanelLayout {
   PanelLayout(const KernelTable<T>& table, Index columns)
       : lanes_(table.lanes),
         columns_(columns),
-        vectors_(ceil_divide(columns, lanes_)),
-        panels_(ceil_divide(vectors_, table.gemm.vectors)) {}
+        vectors_(parts(ceil_divide(columns, lanes_), table.gemm.vectors)) {}
 
-  Index panels() const { return panels_; }
+  Index panels() const { return vectors_.count(); }
   Index columns() const { return columns_; }
-  Index padded_columns() const { return vectors_ * lanes_; }
-  Index first_column(Index panel) const { return vectors_ * panel / panels_ * lanes_; }
-  Index width(Index panel) const { return first_column(panel + 1) - first_column(panel); }
+  Index padded_columns() const { return first_column(panels()); }
+  Index first_column(Index panel) const { return vectors_.first(panel) * lanes_; }
+  Index width(Index panel) const { return vectors(panel) * lanes_; }
   // Columns of this panel that are not padding.
   Index used(Index panel) const { return std::min(width(panel), columns_ - first_column(panel)); }
-  Index vectors(Index panel) const { return width(panel) / lanes_; }
+  Index vectors(Index panel) const { return vectors_.size(panel); }
   // Where panel p begins when all panels of `depth` rows stand one after the other.
   Index offset(Index panel, Index depth) const { return first_column(panel) * depth; }
 
  private:
-  Index lanes_ = 1, columns_ = 0, vectors_ = 0, panels_ = 0;
+  static EvenParts parts(Index vectors, Index widest) {
+    return {vectors, ceil_divide(vectors, widest)};
+  }
+
+  Index lanes_ = 1, columns_ = 0;
+  EvenParts vectors_;  // of each panel
 };
 
 }  // namespace convolite
