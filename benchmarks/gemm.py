@@ -5,9 +5,10 @@ m, n outputs and k inputs: `forward` is X W^T, `backward_input` G W and `backwar
 Each contender is a process of its own with the same number of threads, and both allocate their
 results in each call. A figure is the lower quartile of its calls. Results are compared.
 
-For batches of at most 8, reading the weights (or writing their gradient) is the bound. "of read" is
-then the speed at which convolite passes over them, in relation to dot products of pieces of them
-with themselves, one for each thread, which read them once, in the same turn.
+For batches of at most 8, reading the weights or writing their gradient is the bound. "of memory" is
+then the speed at which convolite passes over them, in relation to a plain pass in the same turn, of
+a piece by each thread: dot products with themselves read the weights once. `backward_weight` only
+writes, which costs memory up to twice as much as reading does: it is set beside filling an array.
 
     python benchmarks/gemm.py --threads 1
 """
@@ -86,11 +87,11 @@ def measure(contenders: list[Contender], case: dict, pass_name: str, rounds: int
     size = "{m}x{n}x{k}".format(**case)
     text = f"{case['name'] + ' ' + size + ' / ' + pass_name:44}"
     text += "".join(f"{row[name]:11.1f}" for name in NAMES) + f"{row['ratio']:7.2f}"
-    if "read" in answers[0][1]:
-        row["of_read"] = statistics.median(
-            theirs["read"] / ours["seconds"] for ours, theirs in answers
+    if "pass" in answers[0][1]:
+        row["of_memory"] = statistics.median(
+            theirs["pass"] / ours["seconds"] for ours, theirs in answers
         )
-        text += f"  {row['of_read']:.0%} of read"
+        text += f"  {row['of_memory']:.0%} of memory"
     print(text, flush=True)
     return row
 
@@ -104,19 +105,24 @@ def timed(question: dict, arguments: argparse.Namespace) -> dict:
         result = call()
     answer = {"seconds": lower_quartile(call, arguments.seconds), "sums": sums_of(result)}
     if arguments.contender == "numpy" and case["m"] <= LARGEST_SKINNY_BATCH:
-        answer["read"] = seconds_to_read(operands[1], arguments)
+        answer["pass"] = seconds_to_pass(operands[1], pass_name, arguments)
     return answer
 
 
-def seconds_to_read(array: Any, arguments: argparse.Namespace) -> float:
-    """Of a dot product with itself, a piece for each thread: BLAS reads each piece once."""
+def seconds_to_pass(array: Any, pass_name: str, arguments: argparse.Namespace) -> float:
+    """Of dot products with themselves, which read once, or of filling; a piece for each thread."""
     import numpy as np
 
     pieces = np.array_split(array.reshape(-1), arguments.threads)
+
+    def visit(piece: Any) -> None:
+        if pass_name == "backward_weight":
+            piece.fill(1)
+        else:
+            piece @ piece
+
     with ThreadPoolExecutor(arguments.threads) as pool:
-        return lower_quartile(
-            lambda: list(pool.map(lambda piece: piece @ piece, pieces)), arguments.seconds
-        )
+        return lower_quartile(lambda: list(pool.map(visit, pieces)), arguments.seconds)
 
 
 def problem(case: dict) -> tuple[Any, Any, Any]:
