@@ -33,13 +33,14 @@ void gather_lanes(const LaneGatherArguments<T>& a) {
 // Taps in rows of `Columns` neighbours: a vector is loaded once for all taps that meet it.
 template <class T, int Columns, int Step>
 struct TapRows {
+  static constexpr int results = 1, most_pixels = 8;  // so many sums hide the latency
   static constexpr std::ptrdiff_t step = Step * kLanes<T>;
 
   explicit TapRows(const GroupLaneArguments<T>&) {}
 
   template <int Pixels>
   CONVOLITE_INLINE void add(const GroupLaneArguments<T>& a, const T* source,
-                            Vec<T> (&sum)[Pixels]) const {
+                            Vec<T> (&sum)[1][Pixels]) const {
     for (std::ptrdiff_t t = 0; t < a.taps.count; t += Columns) {
       Vec<T> weight[Columns];
       CONVOLITE_UNROLL for (int s = 0; s < Columns; ++s) {
@@ -50,115 +51,128 @@ struct TapRows {
         const Vec<T> value = load(from + x * kLanes<T>);
         CONVOLITE_UNROLL for (int s = 0; s < Columns; ++s) {
           const int p = (x - s) / Step;
-          if (x >= s && (x - s) % Step == 0 && p < Pixels) sum[p] += weight[s] * value;
+          if (x >= s && (x - s) % Step == 0 && p < Pixels) sum[0][p] += weight[s] * value;
         }
       }
     }
   }
 };
 
-// Any taps and step.
-template <class T>
+// Any taps and step. Several results share each load of the source, those of groups of many
+// channels from L2.
+template <class T, int Results>
 struct TapVectors {
+  static constexpr int results = Results, most_pixels = Results == 1 ? 8 : 12 / Results;
   std::ptrdiff_t step;
 
   explicit TapVectors(const GroupLaneArguments<T>& a) : step(a.step) {}
 
   template <int Pixels>
   CONVOLITE_INLINE void add(const GroupLaneArguments<T>& a, const T* source,
-                            Vec<T> (&sum)[Pixels]) const {
+                            Vec<T> (&sum)[Results][Pixels]) const {
     for (std::ptrdiff_t t = 0; t < a.taps.count; ++t) {
-      const Vec<T> weight = load(a.weight + a.taps.weights[t]);
       const T* const from = source + a.taps.offsets[t];
-      CONVOLITE_UNROLL for (int p = 0; p < Pixels; ++p) sum[p] += weight * load(from + p * step);
+      const T* const weights = a.weight + a.taps.weights[t];
+      Vec<T> value[Pixels];
+      CONVOLITE_UNROLL for (int p = 0; p < Pixels; ++p) value[p] = load(from + p * step);
+      CONVOLITE_UNROLL for (int r = 0; r < Results; ++r) {
+        const Vec<T> weight = load(weights + r * a.weight_stride);
+        CONVOLITE_UNROLL for (int p = 0; p < Pixels; ++p) sum[r][p] += weight * value[p];
+      }
     }
   }
 };
 
-// So many sums hide the latency of the multiply-adds and share each load of a weight.
-constexpr int kLanePixels = 8;
-
 template <class T, int Pixels, class Taps>
 CONVOLITE_INLINE void convolve_pixels(const GroupLaneArguments<T>& a, const Taps& taps,
                                       const T* source, T* result) {
-  const Vec<T> bias = a.bias == nullptr ? Vec<T>{} : load(a.bias);
-  Vec<T> sum[Pixels];
-  CONVOLITE_UNROLL for (int p = 0; p < Pixels; ++p) sum[p] = bias;
+  Vec<T> sum[Taps::results][Pixels];
+  CONVOLITE_UNROLL for (int r = 0; r < Taps::results; ++r) {
+    const Vec<T> bias = a.bias == nullptr ? Vec<T>{} : load(a.bias + r * a.bias_stride);
+    CONVOLITE_UNROLL for (int p = 0; p < Pixels; ++p) sum[r][p] = bias;
+  }
   taps.template add<Pixels>(a, source, sum);
-  CONVOLITE_UNROLL for (int p = 0; p < Pixels; ++p) {
-    if (a.clamp) sum[p] = at_most<T>(at_least<T>(sum[p], broadcast(a.low)), broadcast(a.high));
-    store(result + p * a.result_step, sum[p]);
+  CONVOLITE_UNROLL for (int r = 0; r < Taps::results; ++r) {
+    CONVOLITE_UNROLL for (int p = 0; p < Pixels; ++p) {
+      Vec<T> value = sum[r][p];
+      if (a.clamp) value = at_most<T>(at_least<T>(value, broadcast(a.low)), broadcast(a.high));
+      store(result + r * a.result_stride + p * a.result_step, value);
+    }
   }
 }
 
-template <class T, class Taps>
+template <class T, int Pixels, class Taps>
 CONVOLITE_INLINE void convolve_up_to(std::ptrdiff_t pixels, const GroupLaneArguments<T>& a,
                                      const Taps& taps, const T* source, T* result) {
-  switch (pixels) {
-    case 1:
-      return convolve_pixels<T, 1>(a, taps, source, result);
-    case 2:
-      return convolve_pixels<T, 2>(a, taps, source, result);
-    case 3:
-      return convolve_pixels<T, 3>(a, taps, source, result);
-    case 4:
-      return convolve_pixels<T, 4>(a, taps, source, result);
-    case 5:
-      return convolve_pixels<T, 5>(a, taps, source, result);
-    case 6:
-      return convolve_pixels<T, 6>(a, taps, source, result);
-    case 7:
-      return convolve_pixels<T, 7>(a, taps, source, result);
-    default:
-      return convolve_pixels<T, kLanePixels>(a, taps, source, result);
+  if constexpr (Pixels > 1) {
+    if (pixels < Pixels) return convolve_up_to<T, Pixels - 1>(pixels, a, taps, source, result);
   }
+  convolve_pixels<T, Pixels>(a, taps, source, result);
 }
 
 // The pixels of a row are dealt out evenly. Works on a copy of the arguments, which no store can
 // change.
 template <class T, class Taps>
 void convolve_lanes(const GroupLaneArguments<T>& arguments) {
+  constexpr int most = Taps::most_pixels;
   const GroupLaneArguments<T> a = arguments;
   const Taps taps(a);
-  const std::ptrdiff_t calls = (a.columns + kLanePixels - 1) / kLanePixels;
+  const std::ptrdiff_t calls = (a.columns + most - 1) / most;
   const std::ptrdiff_t few = a.columns / calls, more = a.columns % calls;
   for (std::ptrdiff_t y = 0; y < a.rows; ++y) {
     const T* source = a.source + y * a.row_step;
     T* result = a.result + y * a.result_row_step;
     for (std::ptrdiff_t i = 0; i < calls; ++i) {
       const std::ptrdiff_t pixels = i < more ? few + 1 : few;
-      convolve_up_to(pixels, a, taps, source, result);
+      convolve_up_to<T, most>(pixels, a, taps, source, result);
       source += pixels * taps.step;
       result += pixels * a.result_step;
     }
   }
 }
 
-// Bound by loads: one for each product and one for each pixel.
-template <class T, int Taps>
+// Bound by loads for one grad: one for each product and one for each pixel.
+template <class T, int Grads, int Taps>
 void sum_lane_weights(const GroupLaneWeightArguments<T>& a) {
-  Vec<T> sum[Taps];
+  Vec<T> sum[Grads][Taps];
   std::ptrdiff_t offset[Taps];
   CONVOLITE_UNROLL for (int t = 0; t < Taps; ++t) {
-    sum[t] = load(a.sums + t * kLanes<T>);
     offset[t] = a.offsets[t];
+    CONVOLITE_UNROLL for (int g = 0; g < Grads; ++g) {
+      sum[g][t] = load(a.sums + g * a.sums_stride + t * kLanes<T>);
+    }
   }
   const T* grad = a.grad;
   for (std::ptrdiff_t y = 0; y < a.rows; ++y) {
     const T* source = a.source + y * a.row_step;
     const T* const end = grad + a.columns * kLanes<T>;
     for (; grad != end; grad += kLanes<T>, source += a.step) {
-      const Vec<T> factor = load(grad);
-      CONVOLITE_UNROLL for (int t = 0; t < Taps; ++t) sum[t] += factor * load(source + offset[t]);
+      if constexpr (Grads == 1) {
+        const Vec<T> factor = load(grad);
+        CONVOLITE_UNROLL for (int t = 0; t < Taps; ++t) {
+          sum[0][t] += factor * load(source + offset[t]);
+        }
+      } else {
+        Vec<T> value[Taps];
+        CONVOLITE_UNROLL for (int t = 0; t < Taps; ++t) value[t] = load(source + offset[t]);
+        CONVOLITE_UNROLL for (int g = 0; g < Grads; ++g) {
+          const Vec<T> factor = load(grad + g * a.grad_stride);
+          CONVOLITE_UNROLL for (int t = 0; t < Taps; ++t) sum[g][t] += factor * value[t];
+        }
+      }
     }
   }
-  CONVOLITE_UNROLL for (int t = 0; t < Taps; ++t) store(a.sums + t * kLanes<T>, sum[t]);
+  CONVOLITE_UNROLL for (int g = 0; g < Grads; ++g) {
+    CONVOLITE_UNROLL for (int t = 0; t < Taps; ++t) {
+      store(a.sums + g * a.sums_stride + t * kLanes<T>, sum[g][t]);
+    }
+  }
 }
 
 template <class T, int Taps>
 constexpr void fill_lane_weights(GroupLaneKernels<T>& kernels) {
   if constexpr (Taps <= kMostWeightTaps) {
-    kernels.weight_taps[Taps - 1] = sum_lane_weights<T, Taps>;
+    kernels.weight_taps[Taps - 1] = sum_lane_weights<T, 1, Taps>;
     fill_lane_weights<T, Taps + 1>(kernels);
   }
 }
@@ -167,12 +181,16 @@ template <class T>
 constexpr GroupLaneKernels<T> group_lane_kernels() {
   GroupLaneKernels<T> kernels{};
   kernels.gather = gather_lanes<T>;
-  kernels.any_taps = convolve_lanes<T, TapVectors<T>>;
+  kernels.any_taps = convolve_lanes<T, TapVectors<T, 1>>;
+  kernels.any_taps_together = convolve_lanes<T, TapVectors<T, kLanesTogether>>;
   kernels.rows_of_2 = convolve_lanes<T, TapRows<T, 2, 1>>;
   kernels.rows_of_3[0] = convolve_lanes<T, TapRows<T, 3, 1>>;
   kernels.rows_of_3[1] = convolve_lanes<T, TapRows<T, 3, 2>>;
   kernels.rows_of_5[0] = convolve_lanes<T, TapRows<T, 5, 1>>;
   kernels.rows_of_5[1] = convolve_lanes<T, TapRows<T, 5, 2>>;
   fill_lane_weights<T, 1>(kernels);
+  kernels.weight_taps_together[0] = sum_lane_weights<T, kLanesTogether, 1>;
+  kernels.weight_taps_together[1] = sum_lane_weights<T, kLanesTogether, 2>;
+  kernels.weight_taps_together[2] = sum_lane_weights<T, kLanesTogether, 3>;
   return kernels;
 }

@@ -196,8 +196,10 @@ struct LaneGatherArguments {
   T* lanes;
 };
 
-// In every lane: result[y * result_row_step + x * result_step] = clamp(bias +
-//     sum over taps t of weight[weights[t]] * source[y * row_step + x * step + offsets[t]]).
+// In every lane and for each result r of one or kLanesTogether, `result_stride` apart:
+//   result[y * result_row_step + x * result_step] = clamp(bias[r * bias_stride] +
+//       sum over taps t of weight[r * weight_stride + weights[t]] *
+//                          source[y * row_step + x * step + offsets[t]]).
 // columns >= 1.
 template <class T>
 struct GroupLaneArguments {
@@ -207,6 +209,7 @@ struct GroupLaneArguments {
   const T* weight;
   const T* bias;  // or null
   std::ptrdiff_t rows, columns;
+  std::ptrdiff_t weight_stride, bias_stride, result_stride;  // of several results
   T* result;
   std::ptrdiff_t result_step, result_row_step;
   T low, high;
@@ -214,17 +217,23 @@ struct GroupLaneArguments {
 };
 
 // In every lane: sums[t] += sum over pixels of
-//                grad[y][x] * source[y * row_step + x * step + offsets[t]].
-// Sums run in T: keep the pixels few. Rows of grad are dense.
+//                grad[y][x] * source[y * row_step + x * step + offsets[t]],
+// and the same for each of kLanesTogether grads, grad_stride apart, whose sums are sums_stride
+// apart. Sums run in T: keep the pixels few. Rows of grad are dense.
 template <class T>
 struct GroupLaneWeightArguments {
   const T* source;
   std::ptrdiff_t step, row_step;
   const std::ptrdiff_t* offsets;
   const T* grad;
+  std::ptrdiff_t grad_stride;
   std::ptrdiff_t rows, columns;
   T* sums;
+  std::ptrdiff_t sums_stride;
 };
+
+constexpr int kLanesTogether = 4;
+constexpr int kMostTapsTogether = 3;
 
 template <class T>
 struct GroupLaneKernels {
@@ -232,10 +241,12 @@ struct GroupLaneKernels {
   using WeightSums = void (*)(const GroupLaneWeightArguments<T>&);
   void (*gather)(const LaneGatherArguments<T>&);
   Convolve any_taps;
+  Convolve any_taps_together;  // kLanesTogether results
   // Each run of so many taps lies side by side, from left to right; step is 1 or 2 vectors: [step -
   // 1].
   Convolve rows_of_2, rows_of_3[2], rows_of_5[2];
-  WeightSums weight_taps[kMostWeightTaps];  // [taps - 1]
+  WeightSums weight_taps[kMostWeightTaps];             // [taps - 1]
+  WeightSums weight_taps_together[kMostTapsTogether];  // of kLanesTogether grads
 };
 
 // Element by element. unary: a, output of `count` values. binary: `rows` rows of `columns` values;

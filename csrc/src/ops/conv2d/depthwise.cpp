@@ -175,7 +175,7 @@ template <class T>
 void depthwise_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
                        Activation activation, T* output) {
   if (shape.result().size() == 0) return;
-  if (group_lanes_decline(shape, Pass::forward) == nullptr) {
+  if (group_lanes_decline<T>(shape, Pass::forward) == nullptr) {
     return group_lanes_forward(shape, input, weight, bias, activation, output);
   }
   const TapLattice lattice = TapLattice::forward(shape);
@@ -186,7 +186,7 @@ template <class T>
 void depthwise_backward_input(const Conv2dShape& shape, const T* grad_output, const T* weight,
                               T* grad_input) {
   if (shape.input.size() == 0) return;
-  if (group_lanes_decline(shape, Pass::backward_input) == nullptr) {
+  if (group_lanes_decline<T>(shape, Pass::backward_input) == nullptr) {
     return group_lanes_backward_input(shape, grad_output, weight, grad_input);
   }
   const TapLattice lattice = TapLattice::backward_input(shape);

@@ -127,7 +127,7 @@ void depthwise_backward_weight(const Conv2dShape& shape, const T* grad_output, c
     std::fill_n(grad_weight, shape.weight_size(), T(0));
     return;
   }
-  if (group_lanes_decline(shape, Pass::backward_weight) == nullptr) {
+  if (group_lanes_decline<T>(shape, Pass::backward_weight) == nullptr) {
     return group_lanes_backward_weight(shape, grad_output, input, grad_weight);
   }
   const TapLattice lattice = TapLattice::forward(shape);

@@ -8,6 +8,7 @@
 namespace convolite {
 
 // Null where these functions run the problem, else the reason why they do not.
+template <class T>
 const char* group_lanes_decline(const Conv2dShape&, Pass);
 
 template <class T>

@@ -94,9 +94,7 @@ class BackwardWeight {
     std::fill_n(scratch.sums, row_sums_, T(0));
     for (Index n = first; n < std::min(first + images_, shape_.input.n); ++n) {
       load(grad_output, input, n, group, block, scratch);
-      for (Index filter = 0; filter < filters_; ++filter) {
-        add_filter(calls_[static_cast<std::size_t>(item % blocks())], filter, scratch);
-      }
+      add_image(calls_[static_cast<std::size_t>(item % blocks())], scratch);
     }
     for (Index i = 0; i < row_sums_; ++i) total[i] += static_cast<double>(scratch.sums[i]);
   }
@@ -118,39 +116,65 @@ class BackwardWeight {
     }
   }
 
-  // Taps outside of the image meet the row of zeros: 0 times a gradient that is not finite is NaN.
-  // That row has no next one, so rows with such taps are calls of their own.
+  // Taps outside of the image meet rows of zeros: 0 times a gradient that is not finite is NaN. The
+  // band has one on either side. Rows with taps farther out are calls of their own.
   void list_calls(const LaneBlock& block) {
-    const Phase& phase = lattice_.phases[0];
     std::vector<Call> calls;
+    bool continues = false;
     for (const LaneRun& run : block.runs) {
-      const bool whole = run.tap_end - run.tap_begin == shape_.kernel.h;
-      const Index rows = whole ? run.rows : 1;
-      for (Index y = 0; y < run.rows; y += rows) {
-        Call call{
-            run.source + y * row_step(), (run.row_begin - block.row + y) * grad_row(), rows, {}};
-        for (const AxisTap& row : phase.rows.taps) {
-          const bool inside = row.kernel >= run.tap_begin && row.kernel < run.tap_end;
-          for (const AxisTap& column : phase.columns.taps) {
-            call.offsets.push_back(inside ? band_.offset(phase, row, column)
-                                          : band_.zero_place(column) - call.source);
-          }
-        }
-        calls.push_back(std::move(call));
+      const bool near = band_.holds_all_taps(block, run);
+      if (near && continues) {
+        calls.back().rows += run.rows;
+      } else if (near) {
+        calls.push_back(call(block, run, 0, run.rows, near));
+      } else {
+        for (Index y = 0; y < run.rows; ++y) calls.push_back(call(block, run, y, 1, near));
       }
+      continues = near;
     }
     calls_.push_back(std::move(calls));
   }
 
-  void add_filter(const std::vector<Call>& calls, Index filter, const Scratch& scratch) const {
-    const T* const grad = scratch.grad + filter / shape_.group_in() * grad_stride();
-    const T* const band = scratch.band + filter % shape_.group_in() * band_.channel_stride();
-    T* const sums = scratch.sums + filter * shape_.taps() * table_.lanes;
-    const Index taps = shape_.taps(), shares = ceil_divide(taps, kMostWeightTaps);
+  // Rows [y, y + rows) of a run.
+  Call call(const LaneBlock& block, const LaneRun& run, Index y, Index rows, bool near) const {
+    const Phase& phase = lattice_.phases[0];
+    Call call{run.source + y * row_step(), (run.row_begin - block.row + y) * grad_row(), rows, {}};
+    for (const AxisTap& row : phase.rows.taps) {
+      const bool inside = row.kernel >= run.tap_begin && row.kernel < run.tap_end;
+      for (const AxisTap& column : phase.columns.taps) {
+        call.offsets.push_back(near || inside ? band_.offset(phase, row, column)
+                                              : band_.zero_place(column) - call.source);
+      }
+    }
+    return call;
+  }
+
+  void add_image(const std::vector<Call>& calls, const Scratch& scratch) const {
+    const Index sources = shape_.group_in(), results = shape_.group_out();
+    for (Index k = 0; k < results;) {
+      const bool together = results - k >= kLanesTogether;
+      for (Index c = 0; c < sources; ++c) {
+        add_filters(calls, scratch.band + c * band_.channel_stride(),
+                    scratch.grad + k * grad_stride(), together,
+                    scratch.sums + (k * sources + c) * shape_.taps() * table_.lanes);
+      }
+      k += together ? kLanesTogether : 1;
+    }
+  }
+
+  // The filters of one input channel and one output channel or kLanesTogether.
+  void add_filters(const std::vector<Call>& calls, const T* band, const T* grad, bool together,
+                   T* sums) const {
+    const typename GroupLaneKernels<T>::WeightSums* const kernels =
+        together ? table_.group_lanes.weight_taps_together : table_.group_lanes.weight_taps;
+    const Index most_taps = together ? kMostTapsTogether : kMostWeightTaps;
+    const Index taps = shape_.taps(), shares = ceil_divide(taps, most_taps);
     GroupLaneWeightArguments<T> arguments{};
     arguments.step = shape_.stride.w * table_.lanes;
     arguments.row_step = row_step();
     arguments.columns = shape_.output.w;
+    arguments.grad_stride = grad_stride();
+    arguments.sums_stride = shape_.group_in() * taps * table_.lanes;
     for (const Call& call : calls) {
       arguments.source = band + call.source;
       arguments.grad = grad + call.grad;
@@ -159,7 +183,7 @@ class BackwardWeight {
         const Index begin = taps * share / shares, end = taps * (share + 1) / shares;
         arguments.offsets = call.offsets.data() + begin;
         arguments.sums = sums + begin * table_.lanes;
-        table_.group_lanes.weight_taps[end - begin - 1](arguments);
+        kernels[end - begin - 1](arguments);
       }
     }
   }

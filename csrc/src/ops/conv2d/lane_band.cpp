@@ -25,7 +25,8 @@ LaneBand::LaneBand(const TapLattice& lattice, int lanes, Index element_size, Ind
     add_block(row, std::min(rows_, lattice.result.h - row));
     source_rows = std::max(source_rows, blocks_.back().source_rows);
   }
-  channel_stride_ = (lead_ + (source_rows + 1) * pitch_) * lanes_;
+  most_source_rows_ = source_rows;
+  channel_stride_ = (lead_ + (source_rows + 2) * pitch_) * lanes_;
   places_ = Buffer<std::int32_t>(source_rows * lattice.source.w);
   std::int32_t* place = places_.get();
   for (Index row = 0; row < source_rows; ++row) {
@@ -70,6 +71,14 @@ void LaneBand::add_block(Index row, Index rows) {
   blocks_.push_back(std::move(block));
 }
 
+bool LaneBand::holds_all_taps(const LaneBlock& block, const LaneRun& run) const {
+  const Phase& phase = lattice_.phases[run.phase];
+  const Index first = run.row_begin * lattice_.step.h + phase.rows.least_offset();
+  const Index last =
+      (run.row_begin + run.rows - 1) * lattice_.step.h + phase.rows.greatest_offset();
+  return first >= block.source_row - 1 && last <= block.source_row + block.source_rows;
+}
+
 template <class T>
 void LaneBand::load(const KernelTable<T>& table, const LaneBlock& block, const T* source,
                     Index planes, Index plane_stride, T* band) const {
@@ -81,6 +90,9 @@ void LaneBand::load(const KernelTable<T>& table, const LaneBlock& block, const T
   arguments.places = places_.get();
   arguments.lanes = band;
   table.group_lanes.gather(arguments);
+  if (block.source_rows < most_source_rows_) {
+    std::fill_n(band + (lead_ + (block.source_rows + 1) * pitch_) * lanes_, row_stride(), T(0));
+  }
 }
 
 template void LaneBand::load(const KernelTable<float>&, const LaneBlock&, const float*, Index,

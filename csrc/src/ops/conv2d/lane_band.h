@@ -44,10 +44,12 @@ class LaneBand {
     return ((row.offset - phase.rows.least_offset()) * pitch_ + column.offset) * lanes_;
   }
 
+  // Whether all taps of a run meet rows of the block or the rows of zeros beside them.
+  bool holds_all_taps(const LaneBlock& block, const LaneRun& run) const;
   // The place of what a tap meets of a row of zeros.
   Index zero_place(const AxisTap& column) const { return (lead_ + column.offset) * lanes_; }
 
-  // A band for each worker, all zero: `load` leaves what lies around the rows as it is.
+  // A band for each worker, all zero: `load` leaves what lies around the rows zero.
   template <class T>
   WorkerScratch<T> bands(int workers) const {
     WorkerScratch<T> all(workers, size());
@@ -68,9 +70,10 @@ class LaneBand {
 
   const TapLattice& lattice_;
   Index lanes_;
-  // Zeros before the first row, which is all zero; those after a row serve the next.
+  // Zeros before the first row, which is all zero, as is the last; those after a row serve the
+  // next.
   Index lead_ = 0, pitch_ = 0;
-  Index rows_ = 1, channel_stride_ = 0;
+  Index rows_ = 1, most_source_rows_ = 1, channel_stride_ = 0;
   std::vector<LaneBlock> blocks_;
   Buffer<std::int32_t> places_;  // of the pixels of a block's rows
 };

@@ -51,7 +51,7 @@ constexpr Conv2dMethod<T> kDepthwise = {
 
 template <class T>
 constexpr Conv2dMethod<T> kGrouped = {"grouped",
-                                      group_lanes_decline,
+                                      group_lanes_decline<T>,
                                       "groups as lanes: few channels in each of many groups",
                                       group_lanes_forward<T>,
                                       group_lanes_backward_input<T>,
