@@ -127,6 +127,8 @@ class GroupLaneConvolution {
     PhaseTaps taps;
     taps.row_taps = lattice_.source_channels() * static_cast<Index>(columns.size());
     taps.convolve = choose_kernel(columns);
+    taps.offsets.reserve(static_cast<std::size_t>(lattice_.depth(phase)));
+    taps.weights.reserve(static_cast<std::size_t>(lattice_.depth(phase)));
     for (const AxisTap& row : phase.rows.taps) {
       for (Index c = 0; c < lattice_.source_channels(); ++c) {
         for (const AxisTap& column : columns) {
