@@ -46,6 +46,7 @@ class Gemm {
         a_(a),
         b_(b),
         c_(c),
+        c_row_stride_(images.c_row_stride == 0 ? size.n : images.c_row_stride),
         epilogue_(epilogue),
         table_(kernels<T>()),
         kernels_(table_.gemm),
@@ -55,7 +56,7 @@ class Gemm {
     choose_copy();
     for (Index m = 0; m < kernels_.rows; ++m) {
       a_rows_[m] = static_cast<std::int32_t>(m * row_stride_);
-      c_rows_[m] = static_cast<std::int32_t>(m * size.n);
+      c_rows_[m] = static_cast<std::int32_t>(m * c_row_stride_);
     }
   }
 
@@ -273,11 +274,11 @@ class Gemm {
     tile.accumulate = !depth.first;
     if (depth.last) set_epilogue(tile, epilogue_, column);
     const auto& kernel_of_height = kernels_.tile[layout_.vectors(panel) - 1];
-    T* const c = c_ + block.product * images_.c_stride + block.row_begin * size_.n + column;
+    T* const c = c_ + block.product * images_.c_stride + block.row_begin * c_row_stride_ + column;
     for (Index i = begin; i < end; ++i) {
       const Index row = tiles.first(i);
       tile.a = a + row * row_stride_;
-      tile.c = c + row * size_.n;
+      tile.c = c + row * c_row_stride_;
       if (depth.last && epilogue_.row_bias != nullptr) {
         tile.row_bias = epilogue_.row_bias + block.row_begin + row;
       }
@@ -290,6 +291,7 @@ class Gemm {
   GemmImages images_;
   MatrixView<T> a_, b_;
   T* c_;
+  Index c_row_stride_;
   Epilogue<T> epilogue_;
   const KernelTable<T>& table_;
   const GemmKernels<T>& kernels_;

@@ -23,9 +23,10 @@ struct GemmSize {
 struct GemmImages {
   Index count = 1;
   Index a_stride = 0, b_stride = 0, c_stride = 0;
+  Index c_row_stride = 0;  // 0: the rows of C are dense
 };
 
-// One stride of B must be 1. C is row-major and dense. With k = 0 the result is the epilogue of
+// One stride of B must be 1. C is row-major. With k = 0 the result is the epilogue of
 // zeros. Strides must stay below 2^31 / kMaxTileRows elements (LinearShape and MatmulShape see to
 // it).
 template <class T>

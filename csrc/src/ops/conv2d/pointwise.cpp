@@ -11,15 +11,19 @@
 
 #include "gemm/gemm.h"
 #include "runtime/buffer.h"
+#include "runtime/integers.h"
 #include "runtime/threads.h"
 
 namespace convolite {
 namespace {
 
 constexpr Index kFewestPixels = 16;
-// Of so many an image is a task of its own, with a strided copy that stays in L2: 5 % faster than
-// one copy of all for 8 x 64 x 56 x 56 (csrc/benchmarks/bench_conv2d, Zen 3, two threads, 2026-11).
-constexpr Index kImagesPerWorker = 4;
+// Of a strided copy that a task multiplies at once: 4 % faster than whole images for 8 x 64 x 56 x
+// 56, 2 % for 8 x 128 x 28 x 28 (benchmarks/kernels.py, Zen 3, two threads, 2026-11).
+constexpr Index kBandBytes = 64 << 10;
+constexpr Index kFewestBandPixels = 192;  // each band reads all filters: a byte for 96 operations
+constexpr Index kBandStep = 16;           // where images are cut: whole vectors of pixels
+constexpr Index kTasksPerWorker = 4;      // with fewer bands the product is cut, not the images
 constexpr Index kMostPixels = Index{1} << 28;  // rows of a tile are 32-bit offsets apart
 
 bool has_stride(const Conv2dShape& shape) {
@@ -32,15 +36,18 @@ void with_stride(Index stride, Body body) {
   stride == 2 ? body(std::integral_constant<Index, 2>{}) : body(stride);
 }
 
-// Keeps the pixels of one plane that the stride meets: (out_h, out_w).
+// Keeps result pixels [begin, end) of one plane: those that the stride meets.
 template <class T>
-void subsample_plane(const Conv2dShape& shape, const T* plane, T* kept) {
-  for (Index y = 0; y < shape.output.h; ++y) {
-    const T* source = plane + y * shape.stride.h * shape.input.w;
-    T* row = kept + y * shape.output.w;
+void subsample_plane(const Conv2dShape& shape, const T* plane, Index begin, Index end, T* kept) {
+  Index x = begin % shape.output.w;
+  for (Index y = begin / shape.output.w; begin < end; ++y, x = 0) {
+    const Index count = std::min(shape.output.w - x, end - begin);
+    const T* source = plane + y * shape.stride.h * shape.input.w + x * shape.stride.w;
     with_stride(shape.stride.w, [&](auto stride) {
-      for (Index x = 0; x < shape.output.w; ++x) row[x] = source[x * stride];
+      for (Index i = 0; i < count; ++i) kept[i] = source[i * stride];
     });
+    kept += count;
+    begin += count;
   }
 }
 
@@ -48,9 +55,9 @@ void subsample_plane(const Conv2dShape& shape, const T* plane, T* kept) {
 template <class T>
 void subsample(const Conv2dShape& shape, const T* input, T* kept) {
   const Nchw& from = shape.input;
+  const Index pixels = shape.result().pixels();
   parallel_for(from.n * from.c, from.size(), [&](Index plane, int) {
-    subsample_plane(shape, input + plane * from.pixels(),
-                    kept + plane * shape.output.h * shape.output.w);
+    subsample_plane(shape, input + plane * from.pixels(), 0, pixels, kept + plane * pixels);
   });
 }
 
@@ -71,6 +78,23 @@ void expand(const Conv2dShape& shape, const T* kept, T* grad_input) {
     }
   });
 }
+
+// The pixels of an image cut into even bands, whose strided copy stays in L2.
+class Bands {
+ public:
+  Bands(Index pixels, Index pixel_bytes)
+      : pixels_(pixels),
+        steps_(ceil_divide(pixels, kBandStep)),
+        count_(std::clamp<Index>(pixels * pixel_bytes / kBandBytes, 1,
+                                 std::max<Index>(1, pixels / kFewestBandPixels))) {}
+
+  Index count() const { return count_; }
+  Index begin(Index band) const { return std::min(steps_ * band / count_ * kBandStep, pixels_); }
+  Index most_pixels() const { return ceil_divide(steps_, count_) * kBandStep; }
+
+ private:
+  Index pixels_, steps_, count_;
+};
 
 // The input, or what the stride leaves of it.
 template <class T>
@@ -107,23 +131,28 @@ template <class T>
 void pointwise_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
                        Activation activation, T* output) {
   const Index in = shape.input.c, out = shape.out_channels, pixels = shape.result().pixels();
-  const GemmSize size{out, pixels, in};
   const MatrixView<T> filters{weight, in, 1};
   const Epilogue<T> epilogue{nullptr, activation, bias};
-  const Workers workers{worker_count(shape.input.n, multiply_add_work(shape.multiply_adds()))};
-  if (!has_stride(shape) || shape.input.n < kImagesPerWorker * workers.count) {
+  const Bands bands(pixels, in * static_cast<Index>(sizeof(T)));
+  const Index tasks = shape.input.n * bands.count();
+  const Workers workers{worker_count(tasks, multiply_add_work(shape.multiply_adds()))};
+  if (!has_stride(shape) || tasks < kTasksPerWorker * workers.count) {
     const Source<T> source(shape, input);
-    gemm_each<T>(size, {shape.input.n, 0, in * pixels, out * pixels}, filters,
+    gemm_each<T>({out, pixels, in}, {shape.input.n, 0, in * pixels, out * pixels}, filters,
                  {source.get(), pixels, 1}, output, epilogue);
     return;
   }
-  const WorkerScratch<T> kept(workers.count, in * pixels);
-  parallel_for(shape.input.n, workers, [&](Index image, int worker) {
+  const WorkerScratch<T> kept(workers.count, in * bands.most_pixels());
+  parallel_for(tasks, workers, [&](Index task, int worker) {
+    const Index image = task / bands.count(), band = task % bands.count();
+    const Index begin = bands.begin(band), end = bands.begin(band + 1), size = end - begin;
     T* const planes = kept.of(worker);
     for (Index c = 0; c < in; ++c) {
-      subsample_plane(shape, input + (image * in + c) * shape.input.pixels(), planes + c * pixels);
+      subsample_plane(shape, input + (image * in + c) * shape.input.pixels(), begin, end,
+                      planes + c * size);
     }
-    gemm_each<T>(size, {}, filters, {planes, pixels, 1}, output + image * out * pixels, epilogue);
+    gemm_each<T>({out, size, in}, {1, 0, 0, 0, pixels}, filters, {planes, size, 1},
+                 output + image * out * pixels + begin, epilogue);
   });
 }
 
