@@ -155,6 +155,23 @@ Span<T> span_in_place(const char* op, const char* name, const py::array& array, 
   return {static_cast<T*>(const_cast<void*>(array.data())), static_cast<Index>(array.size())};
 }
 
+// Likewise, of an array of this shape or, if it is None, of nothing.
+template <class T>
+Span<T> optional_span_in_place(const char* op, const char* name, const py::object& object,
+                               const Shape& shape, const char* like) {
+  if (object.is_none()) return {};
+  if (!py::isinstance<py::array>(object)) {
+    fail_type(std::string(op) + ": " + name +
+              " must be a numpy array, since it is updated in place");
+  }
+  const auto array = py::reinterpret_borrow<py::array>(object);
+  if (shape_of(array) != shape) {
+    fail(op, ": ", name, " must have shape ", shape_text(shape), ", got ",
+         shape_text(shape_of(array)));
+  }
+  return span_in_place<T>(op, name, array, like);
+}
+
 // A new array of this shape in memory from the reuse cache.
 template <class T>
 class Output {

@@ -9,22 +9,6 @@ namespace {
 
 constexpr const char* kOp = "batch_norm";
 
-// Running statistics: an array (or None) that is updated where it lies.
-template <class T>
-Span<T> running_span(const char* name, const py::object& object, Index channels) {
-  if (object.is_none()) return {};
-  if (!py::isinstance<py::array>(object)) {
-    fail_type(std::string(kOp) + ": " + name +
-              " must be a numpy array, since it is updated in place");
-  }
-  const auto array = py::reinterpret_borrow<py::array>(object);
-  if (shape_of(array) != Shape{channels}) {
-    fail(kOp, ": ", name, " must have shape ", shape_text({channels}), ", got ",
-         shape_text(shape_of(array)));
-  }
-  return span_in_place<T>(kOp, name, array, "input");
-}
-
 template <class T>
 struct AffineInputs {
   OptionalInput<T> weight, bias;
@@ -37,6 +21,45 @@ struct AffineInputs {
   BatchNormAffine<T> spans() const { return {weight.span(), bias.span()}; }
 };
 
+// What training and inference read besides images, checked in this order.
+template <class T>
+struct TrainingOperands {
+  AffineInputs<T> affine;
+  RunningStatistics<T> running;
+  Activation activation;
+
+  TrainingOperands(const py::object& weight, const py::object& bias, const py::object& running_mean,
+                   const py::object& running_var, double momentum,
+                   const std::string& activation_name, Index channels)
+      : affine(weight, bias, channels),
+        running{span("running_mean", running_mean, channels),
+                span("running_var", running_var, channels), momentum},
+        activation(parse_activation(kOp, activation_name)) {}
+
+ private:
+  // Running statistics: an array (or None) that is updated where it lies.
+  static Span<T> span(const char* name, const py::object& object, Index channels) {
+    return optional_span_in_place<T>(kOp, name, object, {channels}, "input");
+  }
+};
+
+template <class T>
+struct InferenceOperands {
+  AffineInputs<T> affine;
+  Input<T> running_mean, running_var;
+  Activation activation;
+
+  InferenceOperands(const py::object& weight, const py::object& bias, const py::array& mean,
+                    const py::array& var, const std::string& activation_name, Index channels)
+      : affine(weight, bias, channels),
+        running_mean(kOp, "running_mean", mean),
+        running_var(kOp, "running_var", var),
+        activation(parse_activation(kOp, activation_name)) {
+    check_shape(kOp, "running_mean", running_mean, {channels});
+    check_shape(kOp, "running_var", running_var, {channels});
+  }
+};
+
 py::tuple forward_training(const py::array& input_array, const py::object& weight,
                            const py::object& bias, const py::object& running_mean,
                            const py::object& running_var, double momentum, double eps,
@@ -47,25 +70,23 @@ py::tuple forward_training(const py::array& input_array, const py::object& weigh
     const BatchNormShape shape = BatchNormShape::infer(input.shape(), true);
     const OptionalInput<T> residual(kOp, "residual", residual_object);
     if (residual.given()) check_shape(kOp, "residual", residual.get(), input.shape());
-    const AffineInputs<T> affine(weight, bias, shape.c);
-    const RunningStatistics<T> running{running_span<T>("running_mean", running_mean, shape.c),
-                                       running_span<T>("running_var", running_var, shape.c),
-                                       momentum};
-    const Activation activation = parse_activation(kOp, activation_name);
+    const TrainingOperands<T> given(weight, bias, running_mean, running_var, momentum,
+                                    activation_name, shape.c);
     const Output<T> output(kOp, input.shape());
     const Output<T> mean(kOp, {shape.c}), inv_std(kOp, {shape.c});
     {
       const py::gil_scoped_release release;
-      batch_norm_forward_training(shape, input.span(), affine.spans(), running, eps, activation,
-                                  output.span(), mean.span(), inv_std.span(), residual.span());
+      batch_norm_forward_training(shape, input.span(), given.affine.spans(), given.running, eps,
+                                  given.activation, output.span(), mean.span(), inv_std.span(),
+                                  residual.span());
     }
     return py::make_tuple(output.array(), mean.array(), inv_std.array());
   });
 }
 
 py::array forward_inference(const py::array& input_array, const py::object& weight,
-                            const py::object& bias, const py::array& running_mean_array,
-                            const py::array& running_var_array, double eps,
+                            const py::object& bias, const py::array& running_mean,
+                            const py::array& running_var, double eps,
                             const std::string& activation_name, const py::object& residual_object) {
   return dispatch(kOp, "input", input_array, [&](auto zero) -> py::array {
     using T = decltype(zero);
@@ -73,18 +94,14 @@ py::array forward_inference(const py::array& input_array, const py::object& weig
     const BatchNormShape shape = BatchNormShape::infer(input.shape(), false);
     const OptionalInput<T> residual(kOp, "residual", residual_object);
     if (residual.given()) check_shape(kOp, "residual", residual.get(), input.shape());
-    const AffineInputs<T> affine(weight, bias, shape.c);
-    const Input<T> running_mean(kOp, "running_mean", running_mean_array);
-    const Input<T> running_var(kOp, "running_var", running_var_array);
-    check_shape(kOp, "running_mean", running_mean, {shape.c});
-    check_shape(kOp, "running_var", running_var, {shape.c});
-    const Activation activation = parse_activation(kOp, activation_name);
+    const InferenceOperands<T> given(weight, bias, running_mean, running_var, activation_name,
+                                     shape.c);
     const Output<T> output(kOp, input.shape());
     {
       const py::gil_scoped_release release;
-      batch_norm_forward_inference(shape, input.span(), affine.spans(), running_mean.span(),
-                                   running_var.span(), eps, activation, output.span(),
-                                   residual.span());
+      batch_norm_forward_inference(shape, input.span(), given.affine.spans(),
+                                   given.running_mean.span(), given.running_var.span(), eps,
+                                   given.activation, output.span(), residual.span());
     }
     return output.array();
   });
@@ -138,11 +155,8 @@ py::tuple pooled_forward_training(const py::array& input_array, const py::object
     const Input<T> input(kOp, "input", input_array);
     const auto shape = PooledBatchNormShape::infer(nchw(kOp, input), window, true);
     const Index channels = shape.norm.c;
-    const AffineInputs<T> affine(weight, bias, channels);
-    const RunningStatistics<T> running{running_span<T>("running_mean", running_mean, channels),
-                                       running_span<T>("running_var", running_var, channels),
-                                       momentum};
-    const Activation activation = parse_activation(kOp, activation_name);
+    const TrainingOperands<T> given(weight, bias, running_mean, running_var, momentum,
+                                    activation_name, channels);
     return with_offset_type(shape.pool, [&](auto zero_offset) -> py::tuple {
       using Offset = decltype(zero_offset);
       const Output<T> output(kOp, array_shape(shape.pool.input, shape.pool.output));
@@ -150,9 +164,9 @@ py::tuple pooled_forward_training(const py::array& input_array, const py::object
       const Output<T> mean(kOp, {channels}), inv_std(kOp, {channels});
       {
         const py::gil_scoped_release release;
-        pooled_batch_norm_forward_training(shape, input.span(), affine.spans(), running, eps,
-                                           activation, output.span(), offsets.span(), mean.span(),
-                                           inv_std.span());
+        pooled_batch_norm_forward_training(shape, input.span(), given.affine.spans(), given.running,
+                                           eps, given.activation, output.span(), offsets.span(),
+                                           mean.span(), inv_std.span());
       }
       return py::make_tuple(output.array(), offsets.array(), mean.array(), inv_std.array());
     });
@@ -160,8 +174,8 @@ py::tuple pooled_forward_training(const py::array& input_array, const py::object
 }
 
 py::tuple pooled_forward_inference(const py::array& input_array, const py::object& weight,
-                                   const py::object& bias, const py::array& running_mean_array,
-                                   const py::array& running_var_array, double eps,
+                                   const py::object& bias, const py::array& running_mean,
+                                   const py::array& running_var, double eps,
                                    const std::string& activation_name, const Pair& kernel,
                                    const Pair& stride, const Quadruple& padding,
                                    const Pair& dilation, bool ceil_mode) {
@@ -170,21 +184,17 @@ py::tuple pooled_forward_inference(const py::array& input_array, const py::objec
     using T = decltype(zero);
     const Input<T> input(kOp, "input", input_array);
     const auto shape = PooledBatchNormShape::infer(nchw(kOp, input), window, false);
-    const AffineInputs<T> affine(weight, bias, shape.norm.c);
-    const Input<T> running_mean(kOp, "running_mean", running_mean_array);
-    const Input<T> running_var(kOp, "running_var", running_var_array);
-    check_shape(kOp, "running_mean", running_mean, {shape.norm.c});
-    check_shape(kOp, "running_var", running_var, {shape.norm.c});
-    const Activation activation = parse_activation(kOp, activation_name);
+    const InferenceOperands<T> given(weight, bias, running_mean, running_var, activation_name,
+                                     shape.norm.c);
     return with_offset_type(shape.pool, [&](auto zero_offset) -> py::tuple {
       using Offset = decltype(zero_offset);
       const Output<T> output(kOp, array_shape(shape.pool.input, shape.pool.output));
       const Output<Offset> offsets(kOp, array_shape(shape.pool.input, shape.pool.output));
       {
         const py::gil_scoped_release release;
-        pooled_batch_norm_forward_inference(shape, input.span(), affine.spans(),
-                                            running_mean.span(), running_var.span(), eps,
-                                            activation, output.span(), offsets.span());
+        pooled_batch_norm_forward_inference(shape, input.span(), given.affine.spans(),
+                                            given.running_mean.span(), given.running_var.span(),
+                                            eps, given.activation, output.span(), offsets.span());
       }
       return py::make_tuple(output.array(), offsets.array());
     });

@@ -29,6 +29,7 @@ Nchw to_nchw(const char* op, const char* name, const Shape& shape, const char* a
   return {shape[0], shape[1], shape[2], shape[3]};
 }
 
+constexpr const char* kOp = "conv2d";  // in messages of forward
 constexpr const char* kImageAxes = "(n, c, h, w)";
 constexpr const char* kFilterAxes = "(out_channels, in_channels / groups, kernel_h, kernel_w)";
 
@@ -36,24 +37,38 @@ Shape result_shape(const Conv2dShape& shape) {
   return {shape.input.n, shape.out_channels, shape.output.h, shape.output.w};
 }
 
-py::array forward(const py::array& input_array, const py::array& weight_array,
-                  const py::object& bias_object, const Pair& stride, const Quadruple& padding,
-                  const Pair& dilation, Index groups, const std::string& activation_name) {
-  const char* op = "conv2d";
-  return dispatch(op, "input", input_array, [&](auto zero) -> py::array {
+template <class T>
+struct Operands {
+  Input<T> input, weight;
+  OptionalInput<T> bias;
+  Conv2dShape shape;
+  Activation activation;
+
+  Operands(const py::array& input_array, const py::array& weight_array,
+           const py::object& bias_object, const Geometry& geometry,
+           const std::string& activation_name)
+      : input(kOp, "input", input_array),
+        weight(kOp, "filters", weight_array),
+        bias(kOp, "bias", bias_object),
+        shape(geometry.infer(to_nchw(kOp, "input", input.shape(), kImageAxes),
+                             to_nchw(kOp, "filters", weight.shape(), kFilterAxes))) {
+    if (bias.given()) check_shape(kOp, "bias", bias.get(), {shape.out_channels});
+    activation = parse_activation(kOp, activation_name);
+  }
+};
+
+py::array forward(const py::array& input, const py::array& weight, const py::object& bias,
+                  const Pair& stride, const Quadruple& padding, const Pair& dilation, Index groups,
+                  const std::string& activation_name) {
+  return dispatch(kOp, "input", input, [&](auto zero) -> py::array {
     using T = decltype(zero);
-    const Input<T> input(op, "input", input_array);
-    const Input<T> weight(op, "filters", weight_array);
-    const OptionalInput<T> bias(op, "bias", bias_object);
-    const Conv2dShape shape = Geometry{stride, padding, dilation, groups}.infer(
-        to_nchw(op, "input", input.shape(), kImageAxes),
-        to_nchw(op, "filters", weight.shape(), kFilterAxes));
-    if (bias.given()) check_shape(op, "bias", bias.get(), {shape.out_channels});
-    const Activation activation = parse_activation(op, activation_name);
-    const Output<T> output(op, result_shape(shape));
+    const Operands<T> given(input, weight, bias, {stride, padding, dilation, groups},
+                            activation_name);
+    const Output<T> output(kOp, result_shape(given.shape));
     {
       const py::gil_scoped_release release;
-      conv2d_forward(shape, input.span(), weight.span(), bias.span(), activation, output.span());
+      conv2d_forward(given.shape, given.input.span(), given.weight.span(), given.bias.span(),
+                     given.activation, output.span());
     }
     return output.array();
   });
@@ -62,33 +77,26 @@ py::array forward(const py::array& input_array, const py::array& weight_array,
 // `window` is kernel, stride, padding, dilation and ceil mode of the pooling.
 using Window = std::tuple<Pair, Pair, Quadruple, Pair, bool>;
 
-py::tuple pooled_forward(const py::array& input_array, const py::array& weight_array,
-                         const py::object& bias_object, const Pair& stride,
-                         const Quadruple& padding, const Pair& dilation, Index groups,
-                         const std::string& activation_name, const Window& window) {
-  const char* op = "conv2d";
-  return dispatch(op, "input", input_array, [&](auto zero) -> py::tuple {
+py::tuple pooled_forward(const py::array& input, const py::array& weight, const py::object& bias,
+                         const Pair& stride, const Quadruple& padding, const Pair& dilation,
+                         Index groups, const std::string& activation_name, const Window& window) {
+  return dispatch(kOp, "input", input, [&](auto zero) -> py::tuple {
     using T = decltype(zero);
-    const Input<T> input(op, "input", input_array);
-    const Input<T> weight(op, "filters", weight_array);
-    const OptionalInput<T> bias(op, "bias", bias_object);
-    const Conv2dShape conv = Geometry{stride, padding, dilation, groups}.infer(
-        to_nchw(op, "input", input.shape(), kImageAxes),
-        to_nchw(op, "filters", weight.shape(), kFilterAxes));
-    if (bias.given()) check_shape(op, "bias", bias.get(), {conv.out_channels});
-    const Activation activation = parse_activation(op, activation_name);
-    const PooledConv2dShape shape = PooledConv2dShape::infer(conv, std::apply(window_of, window));
+    const Operands<T> given(input, weight, bias, {stride, padding, dilation, groups},
+                            activation_name);
+    const PooledConv2dShape shape =
+        PooledConv2dShape::infer(given.shape, std::apply(window_of, window));
     return with_offset_type(shape.pool, [&](auto zero_offset) -> py::tuple {
       using Offset = decltype(zero_offset);
-      const Output<T> output(op, array_shape(shape.pool.input, shape.pool.output));
-      const Output<Offset> offsets(op, array_shape(shape.pool.input, shape.pool.output));
+      const Output<T> output(kOp, array_shape(shape.pool.input, shape.pool.output));
+      const Output<Offset> offsets(kOp, array_shape(shape.pool.input, shape.pool.output));
       {
         const py::gil_scoped_release release;
-        pooled_conv2d_forward(shape, input.span(), weight.span(), bias.span(), activation,
-                              output.span(), offsets.span());
+        pooled_conv2d_forward(shape, given.input.span(), given.weight.span(), given.bias.span(),
+                              given.activation, output.span(), offsets.span());
       }
       return py::make_tuple(output.array(), offsets.array(),
-                            py::tuple(py::cast(result_shape(conv))));
+                            py::tuple(py::cast(result_shape(given.shape))));
     });
   });
 }
@@ -175,7 +183,7 @@ void bind_conv2d(py::module_& module) {
   module.def("conv2d_forward", forward, py::arg("input"), py::arg("weight"), py::arg("bias"),
              py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
              py::arg("activation"));
-  module.def("pooled_conv2d_forward", pooled_forward, py::arg("input"), py::arg("filters"),
+  module.def("pooled_conv2d_forward", pooled_forward, py::arg("input"), py::arg("weight"),
              py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
              py::arg("groups"), py::arg("activation"), py::arg("window"));
   module.def("conv2d_backward_input", backward_input, py::arg("grad_output"), py::arg("weight"),

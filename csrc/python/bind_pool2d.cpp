@@ -56,7 +56,8 @@ py::tuple max_forward(const py::array& input_array, const Pair& kernel, const Pa
 py::array max_backward(const py::array& grad_output_array, const py::array& offsets_array,
                        const Quadruple& input_shape, const Pair& kernel, const Pair& stride,
                        const Quadruple& padding, const Pair& dilation, bool ceil_mode,
-                       const std::string& activation_name, const py::object& output_object) {
+                       const std::string& activation_name, const py::object& output_object,
+                       const py::object& grad_bias_object) {
   const char* op = "max_pool2d_backward";
   const Activation activation = parse_activation(op, activation_name);
   const Pool2dShape shape = Pool2dShape::infer(
@@ -69,11 +70,13 @@ py::array max_backward(const py::array& grad_output_array, const py::array& offs
       const Input<Offset> offsets = offsets_of<Offset>(op, shape, offsets_array);
       const OptionalInput<T> output(op, "output", output_object);
       check_pooled_gradient(op, shape, grad_output, output, activation);
+      const Span<T> grad_bias = optional_span_in_place<T>(op, "grad_bias", grad_bias_object,
+                                                          {shape.input.c}, "grad_output");
       const Output<T> grad_input(op, array_shape(shape.input));
       {
         const py::gil_scoped_release release;
         max_pool2d_backward(shape, grad_output.span(), offsets.span(), activation, output.span(),
-                            grad_input.span());
+                            grad_input.span(), grad_bias);
       }
       return grad_input.array();
     });
@@ -161,7 +164,7 @@ void bind_pool2d(py::module_& module) {
   module.def("max_pool2d_backward", max_backward, py::arg("grad_output"), py::arg("offsets"),
              py::arg("input_shape"), py::arg("kernel"), py::arg("stride"), py::arg("padding"),
              py::arg("dilation"), py::arg("ceil_mode"), py::arg("activation") = "none",
-             py::arg("output") = py::none());
+             py::arg("output") = py::none(), py::arg("grad_bias") = py::none());
   module.def("avg_pool2d_forward", avg_forward, py::arg("input"), py::arg("kernel"),
              py::arg("stride"), py::arg("padding"), py::arg("ceil_mode"),
              py::arg("count_include_pad"), py::arg("divisor_override"));

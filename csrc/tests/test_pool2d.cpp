@@ -45,9 +45,21 @@ void check_max(const NaivePool2d& p, const std::vector<double>& values) {
   });
   std::vector<Offset> given(expected_offsets.begin(), expected_offsets.end());
   const Argument<Offset> offsets(given);
-  check_everywhere<T>({p.max_backward(grads, expected_offsets), {}}, [&](Edge edge, Span<T> out) {
+  const std::vector<double> expected_grads = p.max_backward(grads, expected_offsets);
+  check_everywhere<T>({expected_grads, {}}, [&](Edge edge, Span<T> out) {
     max_pool2d_backward<T, Offset>(shape, grad_output(edge), offsets(edge), Activation::none, {},
                                    out);
+  });
+  std::vector<double> channel_sums(static_cast<std::size_t>(p.c));
+  for (std::size_t i = 0; i < expected_grads.size(); ++i) {
+    channel_sums[i / static_cast<std::size_t>(p.h * p.w) % channel_sums.size()] +=
+        expected_grads[i];
+  }
+  check_everywhere<T>({channel_sums, {}}, [&](Edge edge, Span<T> grad_bias) {
+    const Result<T> grad_input(p.input_size(), edge);
+    max_pool2d_backward<T, Offset>(shape, grad_output(edge), offsets(edge), Activation::none, {},
+                                   grad_input.span(), grad_bias);
+    ASSERT_TRUE(grad_input.fence_is_intact());
   });
 }
 

@@ -31,7 +31,7 @@ def conv2d_forward(
 ) -> Array: ...
 def pooled_conv2d_forward(
     input: Array,
-    filters: Array,
+    weight: Array,
     bias: Array | None,
     stride: Pair,
     padding: Quadruple,
@@ -92,6 +92,7 @@ def max_pool2d_backward(
     ceil_mode: bool,
     activation: str = "none",
     output: Array | None = None,
+    grad_bias: Array | None = None,
 ) -> Array: ...
 def avg_pool2d_forward(
     input: Array,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,17 @@ from support.errors import assert_error
 
 NO_PADDING = (0, 0, 0, 0)
 IMAGE = np.zeros((2, 3, 8, 6), np.float32)
+
+
+def _sum_gradients(grad_bias: Any) -> None:
+    """Pooling's backward with that array for the gradient of a bias."""
+    grad_output, offsets = IMAGE[:, :, :4, :3], np.zeros((2, 3, 4, 3), np.uint8)
+    window = (2, 2), (2, 2), NO_PADDING, (1, 1), False
+    _core.max_pool2d_backward(
+        grad_output, offsets, IMAGE.shape, *window, "none", None, grad_bias=grad_bias
+    )
+
+
 ERRORS = {
     "axes": (
         lambda: functional.max_pool2d(IMAGE[0, 0], 2),
@@ -140,6 +153,27 @@ ERRORS = {
         ),
         TypeError,
         "max_pool2d_backward: offsets must be uint8 for this kernel, got float32",
+    ),
+    "grad_bias": (
+        lambda: _sum_gradients(np.empty(2, np.float32)),
+        ValueError,
+        "max_pool2d_backward: grad_bias must have shape (3,), got (2,)",
+    ),
+    "grad_bias_dtype": (
+        lambda: _sum_gradients(np.empty(3)),
+        TypeError,
+        "max_pool2d_backward: grad_bias must be float32 like grad_output and in native byte order, "
+        "got float64",
+    ),
+    "grad_bias_strides": (
+        lambda: _sum_gradients(np.empty(6, np.float32)[::2]),
+        ValueError,
+        "max_pool2d_backward: grad_bias is updated in place but is not C-contiguous and aligned",
+    ),
+    "grad_bias_list": (
+        lambda: _sum_gradients([0.0, 0.0, 0.0]),
+        TypeError,
+        "max_pool2d_backward: grad_bias must be a numpy array, since it is updated in place",
     ),
 }
 

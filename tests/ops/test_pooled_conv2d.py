@@ -70,17 +70,42 @@ def test_any_number_of_threads_gives_the_same_bits(name, isa, rng) -> None:
     arrays = [normals(rng, shape, np.float32) for shape in shapes]
     window = max_window("max_pool2d", *pool, 1, False)
     before = convolite.get_num_threads()
-    outputs = []
+    found = []
+
+    def run(*leaves):
+        return pooled_conv2d(*leaves, stride, padding, 1, groups, "relu", window)
+
+    def grad(shape):
+        return np.sin(np.arange(np.prod(shape), dtype=np.float32)).reshape(shape)
+
     try:
         for threads in (1, 2, 3):
             convolite.set_num_threads(threads)
-            outputs.append(
-                pooled_conv2d(*arrays, stride, padding, 1, groups, "relu", window).numpy()
-            )
+            found.append(results(run, arrays, grad))
     finally:
         convolite.set_num_threads(before)
-    for other in outputs[1:]:
-        assert_same_bits(other, outputs[0])
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            assert_same_bits(one, other)
+
+
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("wanted", [(0,), (1,), (2,), (0, 1), (1, 2)])
+def test_only_wanted_gradients_are_given(wanted, batched, rng) -> None:
+    shapes = [(3, 2, 9, 8) if batched else (2, 9, 8), (4, 2, 3, 3), (4,)]
+    arrays = [normals(rng, shape, np.float32) for shape in shapes]
+    window = max_window("max_pool2d", 2, 2, 0, 1, False)
+    gradients = []
+    for asked in (wanted, (0, 1, 2)):
+        leaves = [convolite.tensor(a, requires_grad=i in asked) for i, a in enumerate(arrays)]
+        output = pooled_conv2d(*leaves, 1, 0, 1, 1, "relu", window)
+        output.backward(np.ones(output.shape, np.float32))
+        gradients.append([leaf.grad for leaf in leaves])
+    for i in range(3):
+        if i in wanted:
+            assert_same_bits(gradients[0][i].numpy(), gradients[1][i].numpy())
+        else:
+            assert gradients[0][i] is None
 
 
 # Winograd's method computes images with such results anew: no other image may change by that.

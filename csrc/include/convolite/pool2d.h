@@ -37,10 +37,12 @@ void max_pool2d_forward(const Pool2dShape&, Span<const T> input, Activation, Spa
                         Span<Offset> offsets);
 // grad_output and offsets (n, c, oh, ow) -> grad_input (n, c, h, w). An offset that points outside
 // the image passes nothing on. With an activation, grad_output is what arrives behind it, and
-// `output` is what forward gave.
+// `output` is what forward gave. grad_bias (c) unless empty: of a bias added to each channel of the
+// input, the sums of grad_input, each plane's while it is in the cache.
 template <class T, class Offset>
 void max_pool2d_backward(const Pool2dShape&, Span<const T> grad_output, Span<const Offset> offsets,
-                         Activation, Span<const T> output, Span<T> grad_input);
+                         Activation, Span<const T> output, Span<T> grad_input,
+                         Span<T> grad_bias = {});
 
 // What the sum over a window is divided by: `divisor_override` unless it is 0; else the window's
 // pixels, with or without the padding it covers. What hangs over the padded image never counts.

@@ -45,24 +45,13 @@ class Conv2d(Function):
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        saved, (images_shape, weight_shape) = ctx.saved, ctx.shapes
+        saved = ctx.saved
         if ctx.unbatched:
             grad_output = grad_output[None]
         if saved.output is not None:
             grad_output = _core.activation_backward(ctx.activation, grad_output, saved.output, 0.0)
-        grad_input = grad_weight = grad_bias = None
-        if ctx.needs_input_grad[0]:
-            grad_input = _core.conv2d_backward_input(
-                grad_output, saved.weight, images_shape, *ctx.geometry
-            )
-            if ctx.unbatched:
-                grad_input = grad_input[0]
-        if ctx.needs_input_grad[1]:
-            grad_weight = _core.conv2d_backward_weight(
-                grad_output, saved.images, weight_shape, *ctx.geometry
-            )
-        if ctx.needs_input_grad[2]:
-            grad_bias = _core.conv2d_backward_bias(grad_output)
+        grad_bias = _core.conv2d_backward_bias(grad_output) if ctx.needs_input_grad[2] else None
+        grad_input, grad_weight = _product_gradients(ctx, grad_output)
         return grad_input, grad_weight, grad_bias, None, None
 
 
@@ -90,9 +79,8 @@ class PooledConv2d(Function):
         ctx.save(
             images=images if needs_weight else None,
             weight=weight if needs_input else None,
-            output=None,  # of a convolution with an activation; here the pooling has it
             offsets=offsets,
-            pooled=None if activation == "none" else output,
+            output=None if activation == "none" else output,
         )
         ctx.shapes = images.shape, weight.shape
         ctx.geometry, ctx.activation, ctx.window = geometry, activation, window
@@ -100,14 +88,32 @@ class PooledConv2d(Function):
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        rules = *ctx.window, ctx.activation, ctx.saved.pooled
+        shape, grad_bias = ctx.convolved_shape, None
+        if ctx.needs_input_grad[2]:
+            grad_bias = _core.empty((shape[1],), grad_output.dtype)
+        rules = *ctx.window, ctx.activation, ctx.saved.output, grad_bias
         unpooled = _core.max_pool2d_backward(
-            grad_output[None] if ctx.unbatched else grad_output,
-            ctx.saved.offsets,
-            ctx.convolved_shape,
-            *rules,
+            grad_output[None] if ctx.unbatched else grad_output, ctx.saved.offsets, shape, *rules
         )
-        return *Conv2d.backward(ctx, unpooled[0] if ctx.unbatched else unpooled), None
+        grad_input, grad_weight = _product_gradients(ctx, unpooled)
+        return grad_input, grad_weight, grad_bias, None, None, None
+
+
+def _product_gradients(ctx: Context, grad_convolved: Array) -> tuple[Array | None, Array | None]:
+    """The gradients of the images and of the filters, where they are wanted."""
+    grad_input = grad_weight = None
+    images_shape, weight_shape = ctx.shapes
+    if ctx.needs_input_grad[0]:
+        grad_input = _core.conv2d_backward_input(
+            grad_convolved, ctx.saved.weight, images_shape, *ctx.geometry
+        )
+        if ctx.unbatched:
+            grad_input = grad_input[0]
+    if ctx.needs_input_grad[1]:
+        grad_weight = _core.conv2d_backward_weight(
+            grad_convolved, ctx.saved.images, weight_shape, *ctx.geometry
+        )
+    return grad_input, grad_weight
 
 
 def conv2d(

@@ -190,13 +190,7 @@ def batch_norm(
     shape_of("batch_norm", "input", input)
     if not training and (running_mean is None or running_var is None):
         raise ValueError("batch_norm: running_mean and running_var are needed unless training")
-    running = _statistics("running_mean", running_mean), _statistics("running_var", running_var)
-    rules = (
-        flag("batch_norm", "training", training),
-        not_negative("batch_norm", "momentum", momentum),
-        not_negative("batch_norm", "eps", eps),
-        fused_activation("batch_norm", activation),
-    )
+    running, rules = _settings(running_mean, running_var, training, momentum, eps, activation)
     return BatchNorm.apply(input, weight, bias, residual, running, rules)
 
 
@@ -217,9 +211,21 @@ def pooled_batch_norm(
     What is normalised never goes to memory. `window` is what `pool.max_window` returns, `input`
     (N, C, H, W); all else as in `batch_norm`.
     """
-    running = _statistics("running_mean", running_mean), _statistics("running_var", running_var)
-    rules = training, momentum, eps, fused_activation("batch_norm", activation)
+    running, rules = _settings(running_mean, running_var, training, momentum, eps, activation)
     return PooledBatchNorm.apply(input, weight, bias, running, rules, window)
+
+
+def _settings(
+    running_mean: Any, running_var: Any, training: Any, momentum: Any, eps: Any, activation: Any
+) -> tuple[tuple[Array | None, Array | None], tuple[bool, float, float, str]]:
+    """Running statistics and rules as the Functions take them."""
+    running = _statistics("running_mean", running_mean), _statistics("running_var", running_var)
+    return running, (
+        flag("batch_norm", "training", training),
+        not_negative("batch_norm", "momentum", momentum),
+        not_negative("batch_norm", "eps", eps),
+        fused_activation("batch_norm", activation),
+    )
 
 
 def _running(running: tuple[Any, Any], eps: float, dtype: Any) -> tuple[Array, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import prod
 from typing import Any
 
@@ -100,24 +101,19 @@ class Conv2d(Module):
 
     def forward(self, input: Any) -> Tensor:
         """Convolve images (N, C, H, W) or one image (C, H, W)."""
-        return self.forward_activated(input, None)
+        return self._run(functional.conv2d, input, None)
 
     def forward_activated(self, input: Any, activation: str | None) -> Tensor:
         """Convolve and apply "relu" or "relu6" in the same pass."""
-        return functional.conv2d(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            activation,
-        )
+        return self._run(functional.conv2d, input, activation)
 
     def forward_pooled(self, input: Any, pool: MaxPool2d, activation: str | None) -> Tensor:
         """Convolve, pool and apply "relu" or "relu6" in the same pass."""
-        return pooled_conv2d(
+        return self._run(pooled_conv2d, input, activation, pool.window())
+
+    def _run(self, function: Callable[..., Tensor], input: Any, *behind: Any) -> Tensor:
+        """Call a convolution with this layer's filters and what runs behind it."""
+        return function(
             input,
             self.weight,
             self.bias,
@@ -125,8 +121,7 @@ class Conv2d(Module):
             self.padding,
             self.dilation,
             self.groups,
-            activation,
-            pool.window(),
+            *behind,
         )
 
     def extra_repr(self) -> str:

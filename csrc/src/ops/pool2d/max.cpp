@@ -5,6 +5,8 @@
 
 #include "ops/pool2d/max_planes.h"
 #include "ops/pool2d/tasks.h"
+#include "ops/sum_plane.h"
+#include "runtime/buffer.h"
 #include "runtime/threads.h"
 
 namespace convolite {
@@ -24,6 +26,37 @@ struct PlaneTasks {
         block(planes_per_task(shape.input)),
         workers{worker_count(ceil_divide(shape.planes(), block),
                              shape.input.size() + shape.output_size())} {}
+};
+
+// Sums of planes, made by whoever has just written them; finish() adds up those of each channel.
+template <class T>
+class PlaneSums {
+ public:
+  PlaneSums(const Nchw& shape, Span<T> channel_sums)
+      : shape_(shape),
+        channel_sums_(channel_sums),
+        sums_(channel_sums.size != 0 ? shape.n * shape.c : 0) {}
+
+  void add(Index begin, Index end, const T* planes) const {
+    if (channel_sums_.size == 0) return;
+    for (Index plane = begin; plane < end; ++plane, planes += shape_.pixels()) {
+      sums_[plane] = sum_plane(planes, shape_.pixels());
+    }
+  }
+
+  // In the images' order, as conv2d_backward_bias.
+  void finish() const {
+    for (Index channel = 0; channel < channel_sums_.size; ++channel) {
+      double sum = 0;
+      for (Index n = 0; n < shape_.n; ++n) sum += sums_[n * shape_.c + channel];
+      channel_sums_[channel] = static_cast<T>(sum);
+    }
+  }
+
+ private:
+  Nchw shape_;
+  Span<T> channel_sums_;
+  Buffer<double> sums_;
 };
 
 }  // namespace
@@ -47,26 +80,31 @@ void max_pool2d_forward(const Pool2dShape& shape, Span<const T> input, Activatio
 template <class T, class Offset>
 void max_pool2d_backward(const Pool2dShape& shape, Span<const T> grad_output,
                          Span<const Offset> offsets, Activation activation, Span<const T> output,
-                         Span<T> grad_input) {
+                         Span<T> grad_input, Span<T> grad_bias) {
   assert(grad_input.size == shape.input.size() && grad_output.size == shape.output_size());
   assert(offsets.size == shape.output_size());
   assert(activation == Activation::none || output.size == shape.output_size());
+  assert(grad_bias.size == 0 || grad_bias.size == shape.input.c);
   const PlaneTasks tasks(shape);
   const MaxBackward<T, Offset> pool(shape, activation, tasks.block, tasks.workers.count);
+  const PlaneSums<T> sums(shape.input, grad_bias);
   parallel_blocks(shape.planes(), tasks.block, tasks.workers,
                   [&](Index begin, Index end, int worker) {
                     const Index first = begin * tasks.output_pixels;
+                    T* const grads = grad_input.data + begin * tasks.input_pixels;
                     pool.run(end - begin, grad_output.data + first,
                              output.size != 0 ? output.data + first : nullptr, offsets.data + first,
-                             grad_input.data + begin * tasks.input_pixels, worker);
+                             grads, worker);
+                    sums.add(begin, end, grads);
                   });
+  sums.finish();
 }
 
 #define CONVOLITE_INSTANTIATE(T, Offset)                                                   \
   template void max_pool2d_forward(const Pool2dShape&, Span<const T>, Activation, Span<T>, \
                                    Span<Offset>);                                          \
   template void max_pool2d_backward(const Pool2dShape&, Span<const T>, Span<const Offset>, \
-                                    Activation, Span<const T>, Span<T>);
+                                    Activation, Span<const T>, Span<T>, Span<T>);
 CONVOLITE_INSTANTIATE(float, std::uint8_t)
 CONVOLITE_INSTANTIATE(float, std::int32_t)
 CONVOLITE_INSTANTIATE(double, std::uint8_t)
