@@ -47,6 +47,12 @@ bool holds(const py::array& array) {
   return dtype.kind() == kind && dtype.itemsize() == static_cast<py::ssize_t>(sizeof(T));
 }
 
+// Arithmetic on a zero-dimensional array leaves numpy users with a scalar: it counts as such an
+// array.
+inline py::array as_array(const py::object& operand) {
+  return py::array(operand);
+}
+
 // Calls body with a zero of the array's element type, float or double; TypeError for anything else.
 template <class Body>
 auto dispatch(const char* op, const char* name, const py::array& array, Body&& body) {
@@ -63,6 +69,23 @@ bool is_plain(const py::array& array) {
   return holds<T>(array) && (order == '=' || order == '|') &&  // native, or of single bytes
          (array.flags() & py::array::c_style) != 0 &&
          reinterpret_cast<std::uintptr_t>(array.data()) % alignof(T) == 0;
+}
+
+// The array itself, or a C-contiguous copy of it with the same dtype.
+inline py::array contiguous(const py::array& array) {
+  if ((array.flags() & py::array::c_style) != 0) return array;
+  return py::module_::import("numpy").attr("ascontiguousarray")(array);
+}
+
+inline Span<const unsigned char> bytes_of(const py::array& contiguous_array) {
+  return {static_cast<const unsigned char*>(contiguous_array.data()), contiguous_array.nbytes()};
+}
+
+// For operations that move bytes: they would miss the reference counts of Python objects.
+inline void refuse_objects(const char* op, const char* name, const py::array& array) {
+  if (py::cast<bool>(array.dtype().attr("hasobject"))) {
+    fail_type(std::string(op) + ": " + name + " must not hold objects");
+  }
 }
 
 inline bool same_shape(const py::array& a, const py::array& b) {
@@ -172,25 +195,37 @@ Span<T> optional_span_in_place(const char* op, const char* name, const py::objec
   return span_in_place<T>(op, name, array, like);
 }
 
-// A new array of this shape in memory from the reuse cache.
-template <class T>
-class Output {
+// A new array of this type and shape in memory from the reuse cache.
+class OutputBytes {
  public:
-  Output(const char* op, const Shape& shape) {
-    Index size = 1;
-    for (const Index extent : shape) size = checked_product(op, size, extent);
-    checked_product(op, size, static_cast<Index>(sizeof(T)));
-    T* data = static_cast<T*>(acquire_bytes(size * static_cast<Index>(sizeof(T))));
+  OutputBytes(const char* op, const py::dtype& dtype, const Shape& shape) {
+    Index bytes = dtype.itemsize();
+    for (const Index extent : shape) bytes = checked_product(op, bytes, extent);
+    void* data = acquire_bytes(bytes);
     const py::capsule owner(data, [](void* pointer) { release_bytes(pointer); });
-    array_ = py::array_t<T>(shape, data, owner);
-    span_ = {data, size};
+    array_ = py::array(dtype, shape, data, owner);
+    span_ = {static_cast<unsigned char*>(data), bytes};
   }
-  Span<T> span() const { return span_; }
+  Span<unsigned char> span() const { return span_; }
   const py::array& array() const { return array_; }
 
  private:
-  py::array_t<T> array_;
-  Span<T> span_;
+  py::array array_;
+  Span<unsigned char> span_;
+};
+
+template <class T>
+class Output {
+ public:
+  Output(const char* op, const Shape& shape) : bytes_(op, py::dtype::of<T>(), shape) {}
+  Span<T> span() const {
+    const Span<unsigned char> bytes = bytes_.span();
+    return {reinterpret_cast<T*>(bytes.data), bytes.size / static_cast<Index>(sizeof(T))};
+  }
+  const py::array& array() const { return bytes_.array(); }
+
+ private:
+  OutputBytes bytes_;
 };
 
 // Fails unless the array has `ndim` axes.

@@ -107,6 +107,21 @@ py::array forward_inference(const py::array& input_array, const py::object& weig
   });
 }
 
+// Mean and inverse deviation for backward: copies, since training may change the arguments.
+py::tuple statistics(const py::array& running_mean_array, const py::array& running_var_array,
+                     double eps) {
+  return dispatch(kOp, "running_mean", running_mean_array, [&](auto zero) -> py::tuple {
+    using T = decltype(zero);
+    const Input<T> running_mean(kOp, "running_mean", running_mean_array);
+    const Input<T> running_var(kOp, "running_var", running_var_array, "running_mean");
+    check_shape(kOp, "running_var", running_var, running_mean.shape());
+    const Output<T> mean(kOp, running_mean.shape()), inv_std(kOp, running_mean.shape());
+    std::copy_n(running_mean.span().data, mean.span().size, mean.span().data);
+    batch_norm_inverse_deviation(running_var.span(), eps, inv_std.span());
+    return py::make_tuple(mean.array(), inv_std.array());
+  });
+}
+
 py::tuple backward(const py::array& grad_output_array, const py::array& input_array,
                    const py::object& weight, const py::array& mean_array,
                    const py::array& inv_std_array, bool training, const py::object& bias,
@@ -210,6 +225,8 @@ void bind_batch_norm(py::module_& module) {
   module.def("batch_norm_forward_inference", forward_inference, py::arg("input"), py::arg("weight"),
              py::arg("bias"), py::arg("running_mean"), py::arg("running_var"), py::arg("eps"),
              py::arg("activation"), py::arg("residual") = py::none());
+  module.def("batch_norm_statistics", statistics, py::arg("running_mean"), py::arg("running_var"),
+             py::arg("eps"));
   module.def("batch_norm_backward", backward, py::arg("grad_output"), py::arg("input"),
              py::arg("weight"), py::arg("mean"), py::arg("inv_std"), py::arg("training"),
              py::arg("bias") = py::none(), py::arg("activation") = "none",

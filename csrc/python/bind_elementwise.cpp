@@ -1,4 +1,4 @@
-// convolite._core.unary, binary and add_in_place.
+// convolite._core.unary, binary, add_in_place and are_apart.
 #include <convolite/elementwise.h>
 
 #include "arrays.h"
@@ -25,14 +25,11 @@ BinaryOperation parse_binary(const std::string& name) {
   if (name == "power") return BinaryOperation::power;
   if (name == "maximum") return BinaryOperation::maximum;
   if (name == "minimum") return BinaryOperation::minimum;
-  fail("binary: op must be one of add, subtract, multiply, divide, power, maximum, minimum, got ",
-       name);
-}
-
-// Arithmetic on a zero-dimensional array leaves numpy users with a scalar: it counts as such an
-// array.
-py::array as_array(const py::object& operand) {
-  return py::array(operand);
+  if (name == "equal") return BinaryOperation::equal;
+  if (name == "power_slope") return BinaryOperation::power_slope;
+  if (name == "exponent_slope") return BinaryOperation::exponent_slope;
+  fail("binary: op must be one of add, subtract, multiply, divide, power, power_slope, ",
+       "exponent_slope, equal, maximum, minimum, got ", name);
 }
 
 py::array apply_unary(const std::string& name, const py::object& operand) {
@@ -86,11 +83,24 @@ void add_in_place(const py::array& total_array, const py::array& addend_array) {
   });
 }
 
+// Whether none of the arrays is a view, and none is there twice; None counts for nothing.
+bool are_apart(const py::sequence& arrays) {
+  std::vector<py::handle> found;
+  for (const py::handle array : arrays) {
+    if (!py::isinstance<py::array>(array)) continue;
+    const bool is_view = py::isinstance<py::array>(py::reinterpret_borrow<py::array>(array).base());
+    if (is_view || std::find(found.begin(), found.end(), array) != found.end()) return false;
+    found.push_back(array);
+  }
+  return true;
+}
+
 }  // namespace
 
 void bind_elementwise(py::module_& module) {
   module.def("unary", apply_unary, py::arg("op"), py::arg("a"));
   module.def("binary", apply_binary, py::arg("op"), py::arg("a"), py::arg("b"));
+  module.def("are_apart", are_apart, py::arg("arrays"));
   module.def("add_in_place", add_in_place, py::arg("total"), py::arg("addend"));
 }
 

@@ -6,32 +6,24 @@
 namespace convolite::python {
 namespace {
 
-// Any dtype but Python objects, whose reference counts a byte copy would miss.
-py::array contiguous(const char* op, const py::array& array) {
-  if (py::cast<bool>(array.dtype().attr("hasobject"))) {
-    fail_type(std::string(op) + ": array must not hold objects");
-  }
-  if (array.ndim() == 0) fail(op, ": array must have a sample axis, got array.shape = ()");
-  return py::module_::import("numpy").attr("ascontiguousarray")(array);
-}
-
 py::array rows(const py::array& any_array, const py::array& indices_array) {
   const char* op = "gather_rows";
-  const py::array array = contiguous(op, any_array);
+  refuse_objects(op, "array", any_array);
+  if (any_array.ndim() == 0) fail(op, ": array must have a sample axis, got array.shape = ()");
+  const py::array array = contiguous(any_array);
   const Indices indices(op, "indices", indices_array);
   check_ndim(op, "indices", indices.input(), 1, "(batch)");
   Shape result_shape = shape_of(array);
   Index row_bytes = array.itemsize();
   for (std::size_t axis = 1; axis < result_shape.size(); ++axis) row_bytes *= result_shape[axis];
   const GatherRowsShape shape = GatherRowsShape::infer(array.shape(0), row_bytes, indices.span());
-  const Output<unsigned char> output(op, {shape.batch, row_bytes});
+  result_shape[0] = shape.batch;
+  const OutputBytes output(op, array.dtype(), result_shape);
   {
     const py::gil_scoped_release release;
-    gather_rows(shape, {static_cast<const unsigned char*>(array.data()), array.nbytes()},
-                indices.span(), output.span());
+    gather_rows(shape, bytes_of(array), indices.span(), output.span());
   }
-  result_shape[0] = shape.batch;
-  return output.array().attr("view")(array.dtype()).attr("reshape")(py::cast(result_shape));
+  return output.array();
 }
 
 template <class Pixel>

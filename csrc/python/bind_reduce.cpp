@@ -1,4 +1,4 @@
-// convolite._core.reduce.
+// convolite._core.reduce and reduce_backward.
 #include <convolite/reduce.h>
 
 #include <numeric>
@@ -39,10 +39,37 @@ py::array apply(const std::string& name, const py::array& array,
   });
 }
 
+py::array backward(const std::string& name, const py::object& grad_output_object,
+                   const Shape& input_shape, const Shape& axes) {
+  const char* op = "reduce_backward";
+  const Reduction reduction = parse(name);
+  if (reduction != Reduction::sum && reduction != Reduction::mean) {
+    fail(op, ": op must be sum or mean, got ", name);
+  }
+  const py::array grad_output_array = as_array(grad_output_object);
+  return dispatch(op, "grad_output", grad_output_array, [&](auto zero) -> py::array {
+    using T = decltype(zero);
+    const Input<T> grad_output(op, "grad_output", grad_output_array);
+    const ReduceShape shape = ReduceShape::infer(op, reduction, input_shape, axes, false);
+    if (grad_output.span().size != shape.output_size) {
+      fail(op, ": grad_output must have ", shape.output_size,
+           " elements, got grad_output.shape = ", shape_text(grad_output.shape()));
+    }
+    const Output<T> grad_input(op, input_shape);
+    {
+      const py::gil_scoped_release release;
+      reduce_backward(reduction, shape, grad_output.span(), grad_input.span());
+    }
+    return grad_input.array();
+  });
+}
+
 }  // namespace
 
 void bind_reduce(py::module_& module) {
   module.def("reduce", apply, py::arg("op"), py::arg("a"), py::arg("axes"), py::arg("keepdims"));
+  module.def("reduce_backward", backward, py::arg("op"), py::arg("grad_output"),
+             py::arg("input_shape"), py::arg("axes"));
 }
 
 }  // namespace convolite::python

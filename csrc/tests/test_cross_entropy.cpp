@@ -117,6 +117,67 @@ void check(const Naive& p) {
   });
 }
 
+// The loss of the same problem from its log-probabilities on: -weight z of the target's class.
+Expected nll_losses(const Naive& p) {
+  const bool mean = p.setting.options.reduction == LossReduction::mean;
+  Expected losses{std::vector<double>(p.target.size()), std::vector<double>(p.target.size())};
+  long double sum = 0, size = 0;
+  for (std::size_t i = 0; i < p.target.size(); ++i) {
+    if (p.target[i] == p.setting.options.ignore_index) continue;
+    const double z = p.log_probabilities[p.at(static_cast<Index>(i), p.target[i])];
+    losses.values[i] = -p.weight[p.target[i]] * z;
+    losses.scale[i] = std::fabs(losses.values[i]);
+    sum += losses.values[i];
+    size += losses.scale[i];
+  }
+  if (p.setting.options.reduction == LossReduction::none) return losses;
+  const long double divisor = mean ? p.total_weight : 1;
+  return {{static_cast<double>(sum / divisor)}, {static_cast<double>(size / divisor)}};
+}
+
+// And its gradient, -weight at the target's class.
+template <class T>
+void check_nll_loss(const Naive& p) {
+  const Setting& s = p.setting;
+  const Argument<T> input(p.log_probabilities), weight(p.weight), grad_loss(p.grad_loss);
+  const Argument<Index> target(p.target);
+  const auto shape = CrossEntropyShape::infer({s.batch, s.classes, s.pixels}, {s.batch, s.pixels},
+                                              target(Edge::end), s.classes, s.weighted, s.options);
+  const auto weights = [&](Edge edge) { return s.weighted ? weight(edge) : Span<const T>(); };
+  check_everywhere<T>(nll_losses(p), [&](Edge edge, Span<T> loss) {
+    const double total =
+        nll_loss_forward<T>(shape, s.options, input(edge), target(edge), weights(edge), loss);
+    ASSERT_NEAR(p.total_weight, total, 1e-6 * p.total_weight);
+  });
+  Expected gradient{std::vector<double>(p.input.size()), {}};
+  const bool mean = s.options.reduction == LossReduction::mean;
+  for (Index i = 0; i < s.batch * s.pixels; ++i) {
+    if (p.target[i] == s.options.ignore_index) continue;
+    const double share = p.grad_loss[p.grad_loss.size() == 1 ? 0 : i];
+    gradient.values[p.at(i, p.target[i])] =
+        -share * p.weight[p.target[i]] / (mean ? p.total_weight : 1);
+  }
+  gradient.scale = absolute(gradient.values);
+  check_everywhere<T>(gradient, [&](Edge edge, Span<T> grad_input) {
+    nll_loss_backward<T>(shape, s.options, grad_loss(edge), target(edge), weights(edge),
+                         p.total_weight, grad_input);
+  });
+}
+
+TEST(CrossEntropy, nll_loss_begins_at_the_log_probabilities) {
+  for (const auto reduction : {LossReduction::none, LossReduction::mean, LossReduction::sum}) {
+    for (const bool weighted : {false, true}) {
+      for (const Setting& setting : {Setting{64, 10, 1, weighted, {0.0, -100, reduction}},
+                                     Setting{3, 7, 11, weighted, {0.0, -100, reduction}},
+                                     Setting{2, 21, 3000, weighted, {0.0, 77, reduction}}}) {
+        const Naive problem(setting);
+        check_nll_loss<float>(problem);
+        check_nll_loss<double>(problem);
+      }
+    }
+  }
+}
+
 TEST(CrossEntropy, follows_the_formula_with_every_option) {
   for (const auto reduction : {LossReduction::none, LossReduction::mean, LossReduction::sum}) {
     for (const double smoothing : {0.0, 0.125}) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "support/arrays.h"
 #include "support/settings.h"
@@ -59,30 +60,47 @@ double apply(BinaryOperation operation, double a, double b) {
     case BinaryOperation::maximum:
       return std::max(a, b);
     case BinaryOperation::minimum:
+      return std::min(a, b);
+    case BinaryOperation::equal:
+      return a == b ? 1 : 0;
+    case BinaryOperation::power_slope:
+      return b == 0 ? 0 : b * std::pow(a, b - 1);
+    case BinaryOperation::exponent_slope:
       break;
   }
-  return std::min(a, b);
+  return a == 0 ? 0 : b * std::log(a);
 }
 
-const BinaryOperation kBinary[] = {BinaryOperation::add,      BinaryOperation::subtract,
-                                   BinaryOperation::multiply, BinaryOperation::divide,
-                                   BinaryOperation::power,    BinaryOperation::maximum,
-                                   BinaryOperation::minimum};
+// The size of a result's terms; the exponent b - 1 is rounded before it multiplies log(a).
+double size_of_terms(BinaryOperation operation, double a, double b, double result) {
+  const bool slope = operation == BinaryOperation::power_slope;
+  return std::fabs(result) * (slope ? 1 + std::fabs(std::log(a)) * (1 + std::fabs(b)) : 1);
+}
+
+const BinaryOperation kBinary[] = {
+    BinaryOperation::add,     BinaryOperation::subtract,    BinaryOperation::multiply,
+    BinaryOperation::divide,  BinaryOperation::power,       BinaryOperation::maximum,
+    BinaryOperation::minimum, BinaryOperation::power_slope, BinaryOperation::exponent_slope};
+
+bool needs_positive_base(BinaryOperation operation) {
+  return operation == BinaryOperation::power || operation == BinaryOperation::power_slope ||
+         operation == BinaryOperation::exponent_slope;
+}
 
 template <class T>
 void check_binary(BinaryOperation operation, const Lengths& a_shape, const Lengths& b_shape) {
   Numbers numbers(1);
   std::vector<double> a_values = numbers.normals(size_of(a_shape));
   std::vector<double> b_values = numbers.normals(size_of(b_shape));
-  if (operation == BinaryOperation::power) a_values = absolute(a_values);
+  if (needs_positive_base(operation)) a_values = absolute(a_values);
   const Lengths result = broadcast(a_shape, b_shape);
   Expected expected;
   for (Index i = 0; i < size_of(result); ++i) {
     const double a = a_values[source_of(a_shape, result, i)];
     const double b = b_values[source_of(b_shape, result, i)];
     expected.values.push_back(apply(operation, a, b));
+    expected.scale.push_back(size_of_terms(operation, a, b, expected.values.back()));
   }
-  expected.scale = absolute(expected.values);
   const Argument<T> a(a_values), b(b_values);
   const BroadcastShape shape = BroadcastShape::infer("binary", a_shape, b_shape);
   ASSERT_EQ(result, shape.output);
@@ -111,6 +129,37 @@ TEST(Binary, broadcasts_like_numpy) {
       check_binary<double>(operation, a, b);
     }
   }
+}
+
+template <class T>
+void check_exactly(BinaryOperation operation, const std::vector<double>& a_values,
+                   const std::vector<double>& b_values) {
+  const Argument<T> a(a_values), b(b_values);
+  const auto shape = BroadcastShape::infer("binary", {static_cast<Index>(a_values.size())},
+                                           {static_cast<Index>(b_values.size())});
+  std::vector<double> values;
+  for (std::size_t i = 0; i < a_values.size(); ++i) {
+    values.push_back(apply(operation, a_values[i], b_values[b_values.size() == 1 ? 0 : i]));
+  }
+  check_everywhere<T>({values, {}}, [&](Edge edge, Span<T> output) {
+    binary<T>(operation, shape, a(edge), b(edge), output);
+  });
+}
+
+TEST(Binary, finds_what_is_equal_and_slopes_of_small_powers) {
+  const std::vector<double> a = Numbers(1).integers(50021), b = Numbers(2).integers(50021);
+  check_exactly<float>(BinaryOperation::equal, a, b);
+  check_exactly<double>(BinaryOperation::equal, a, b);
+  check_exactly<float>(BinaryOperation::power_slope, a, {2});
+  check_exactly<double>(BinaryOperation::power_slope, a, {2});
+}
+
+TEST(Binary, slopes_are_zero_where_the_exponent_or_a_power_of_zero_is) {
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  const std::vector<double> a{0, infinity, -2, std::numeric_limits<double>::quiet_NaN()};
+  check_exactly<float>(BinaryOperation::power_slope, a, {0});
+  check_exactly<float>(BinaryOperation::power_slope, a, {0, 0, 0, 0});
+  check_exactly<float>(BinaryOperation::exponent_slope, {0, 0}, {0, 1});
 }
 
 TEST(Binary, writes_over_an_operand_of_the_same_shape) {

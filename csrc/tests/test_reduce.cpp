@@ -98,6 +98,33 @@ TEST(Reduce, drops_any_axes) {
   }
 }
 
+template <class T>
+void check_backward(const Problem& p, Reduction reduction) {
+  const ReduceShape shape = ReduceShape::infer("reduce", reduction, p.shape, p.axes, false);
+  const std::vector<double> upstream = Numbers(3).normals(shape.output_size);
+  Expected expected;
+  for (Index i = 0; i < product(p.shape); ++i) {
+    const double count = reduction == Reduction::mean ? static_cast<double>(shape.count) : 1.0;
+    expected.values.push_back(upstream[target_of(p, i)] / count);
+  }
+  expected.scale = absolute(expected.values);
+  const Argument<T> grad_output(upstream);
+  check_everywhere<T>(expected, [&](Edge edge, Span<T> grad_input) {
+    reduce_backward<T>(reduction, shape, grad_output(edge), grad_input);
+  });
+}
+
+TEST(Reduce, gives_every_summand_its_gradient) {
+  for (const Problem& problem : kProblems) {
+    for (const Reduction reduction : {Reduction::sum, Reduction::mean}) {
+      check_backward<float>(problem, reduction);
+      check_backward<double>(problem, reduction);
+    }
+  }
+  check_backward<float>({{}, {}}, Reduction::mean);
+  check_backward<float>({{3, 0, 2}, {1}}, Reduction::mean);
+}
+
 TEST(Reduce, nan_wins_over_every_extremum) {
   std::vector<double> values = Numbers(2).normals(100);
   values[57] = std::numeric_limits<double>::quiet_NaN();

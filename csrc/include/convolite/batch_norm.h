@@ -49,6 +49,10 @@ void batch_norm_forward_inference(const BatchNormShape&, Span<const T> input,
                                   Span<const T> running_var, double eps, Activation, Span<T> output,
                                   Span<const T> residual = {});
 
+// What backward needs of statistics gathered before: inv_std = 1 / sqrt(running_var + eps) (c).
+template <class T>
+void batch_norm_inverse_deviation(Span<const T> running_var, double eps, Span<T> inv_std);
+
 // grad_output and input (n, c, length), mean and inv_std (c) as forward used them -> grad_input
 // (n, c, length), grad_weight and grad_bias (c). With an activation, grad_output is what arrives
 // behind it. Where forward added a residual in front of an activation, `output` is what it gave,

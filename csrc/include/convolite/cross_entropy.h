@@ -1,6 +1,6 @@
 // Cross-entropy between logits and class numbers, with PyTorch's options. For one sample of class t
 // with log-probabilities z: loss = -sum_c weight_c q_c z_c, q_c = (1 - smoothing) [c == t] +
-// smoothing / C.
+// smoothing / C. nll_loss is the same from z on, without smoothing.
 #pragma once
 
 #include <convolite/types.h>
@@ -27,7 +27,7 @@ struct CrossEntropyShape {
   // targets outside [0, classes) other than ignore_index. An empty weight means none.
   static CrossEntropyShape infer(const std::vector<Index>& input, const std::vector<Index>& target,
                                  Span<const Index> targets, Index weight_size, bool has_weight,
-                                 const CrossEntropyOptions&);
+                                 const CrossEntropyOptions&, const char* op = "cross_entropy");
 
   Index samples() const { return batch * pixels; }
   Index size() const { return batch * classes * pixels; }
@@ -47,5 +47,15 @@ void cross_entropy_backward(const CrossEntropyShape&, const CrossEntropyOptions&
                             Span<const T> grad_loss, Span<const T> log_probabilities,
                             Span<const Index> target, Span<const T> weight, double total_weight,
                             Span<T> grad_input);
+
+// Log-probabilities as input; all else as above.
+template <class T>
+double nll_loss_forward(const CrossEntropyShape&, const CrossEntropyOptions&, Span<const T> input,
+                        Span<const Index> target, Span<const T> weight, Span<T> loss);
+
+template <class T>
+void nll_loss_backward(const CrossEntropyShape&, const CrossEntropyOptions&,
+                       Span<const T> grad_loss, Span<const Index> target, Span<const T> weight,
+                       double total_weight, Span<T> grad_input);
 
 }  // namespace convolite

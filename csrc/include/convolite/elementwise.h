@@ -8,7 +8,21 @@
 namespace convolite {
 
 enum class UnaryOperation { negative, exp, log, sqrt, abs, sign, reciprocal };
-enum class BinaryOperation { add, subtract, multiply, divide, power, maximum, minimum };
+
+// equal gives 1 or 0. power_slope is the derivative of power(a, b) by a; exponent_slope that by the
+// exponent, where b is the power itself. Both are 0, not NaN, where b or a power of 0 says so.
+enum class BinaryOperation {
+  add,
+  subtract,
+  multiply,
+  divide,
+  power,
+  maximum,
+  minimum,
+  equal,
+  power_slope,
+  exponent_slope,
+};
 
 // Two operands of given shapes, aligned at their last axes; axes of length 1 are repeated.
 struct BroadcastShape {

@@ -30,4 +30,9 @@ struct ReduceShape {
 template <class T>
 void reduce(Reduction, const ReduceShape&, Span<const T> input, Span<T> output);
 
+// The gradient of a sum or mean: every summand gets the result's gradient, or its share of it.
+// grad_output like the result, grad_input like the input.
+template <class T>
+void reduce_backward(Reduction, const ReduceShape&, Span<const T> grad_output, Span<T> grad_input);
+
 }  // namespace convolite

@@ -87,6 +87,24 @@ struct Smaller {  // NaN if either is
     return ((a <= b) | (a != a)) ? a : b;
   }
 };
+template <class T>
+struct Equal {  // 1 or 0
+  CONVOLITE_INLINE Vec<T> operator()(Vec<T> a, Vec<T> b) const {
+    return a == b ? broadcast(T(1)) : broadcast(T(0));
+  }
+};
+template <class T>
+struct PowerSlope {  // d power(a, b) / da; 0 where b is, also at 0 and infinity
+  CONVOLITE_INLINE Vec<T> operator()(Vec<T> a, Vec<T> b) const {
+    return b == T(0) ? b : b * power(a, b - T(1));
+  }
+};
+template <class T>
+struct ExponentSlope {  // d power(a, exponent) / d exponent, of a and that power; 0 at powers of 0
+  CONVOLITE_INLINE Vec<T> operator()(Vec<T> a, Vec<T> power) const {
+    return power * (a == T(0) ? a : logarithm(a));
+  }
+};
 
 template <class T, class Operation>
 void unary_kernel(const T* a, std::ptrdiff_t count, T* output) {
@@ -138,5 +156,8 @@ constexpr ElementwiseKernels<T> elementwise_kernels() {
   kernels.power = binary_kernel<T, Power<T>>;
   kernels.maximum = binary_kernel<T, Larger<T>>;
   kernels.minimum = binary_kernel<T, Smaller<T>>;
+  kernels.equal = binary_kernel<T, Equal<T>>;
+  kernels.power_slope = binary_kernel<T, PowerSlope<T>>;
+  kernels.exponent_slope = binary_kernel<T, ExponentSlope<T>>;
   return kernels;
 }

@@ -268,6 +268,7 @@ struct ElementwiseKernels {
   using Binary = void (*)(const BinaryArguments<T>&);
   Unary negative, exp, log, sqrt, abs, sign, reciprocal;
   Binary add, subtract, multiply, divide, power, maximum, minimum;
+  Binary equal, power_slope, exponent_slope;
 };
 
 // Activation functions over `count` values; `saved` is the output of relu, relu6, sigmoid and tanh,

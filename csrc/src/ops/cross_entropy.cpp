@@ -14,7 +14,6 @@
 namespace convolite {
 namespace {
 
-constexpr const char* kOp = "cross_entropy";
 constexpr Index kSampleBlock = 1 << 12;  // losses that one task adds up
 constexpr Index kClassBlock = 32;        // terms added up before they join a longer sum
 
@@ -84,13 +83,25 @@ std::string place_text(const CrossEntropyShape& shape, Index sample) {
   return shape_text(place);
 }
 
-void check_targets(const CrossEntropyShape& shape, Span<const Index> targets, Index ignore_index) {
+void check_targets(const char* op, const CrossEntropyShape& shape, Span<const Index> targets,
+                   Index ignore_index) {
   for (Index i = 0; i < targets.size; ++i) {
     const Index target = targets[i];
     if ((target < 0 || target >= shape.classes) && target != ignore_index) {
-      fail(kOp, ": target ", target, " at ", place_text(shape, i), " is outside [0, ",
-           shape.classes, ") (input.shape = ", shape_text(shape.input), ")");
+      fail(op, ": target ", target, " at ", place_text(shape, i), " is outside [0, ", shape.classes,
+           ") (input.shape = ", shape_text(shape.input), ")");
     }
+  }
+}
+
+template <class T>
+void reduce_losses(const double* losses, Index count, LossReduction reduction, double total_weight,
+                   Span<T> loss) {
+  if (reduction == LossReduction::none) {
+    for (Index i = 0; i < count; ++i) loss[i] = static_cast<T>(losses[i]);
+  } else {
+    const double divisor = reduction == LossReduction::mean ? total_weight : 1.0;
+    loss[0] = static_cast<T>(sum_in_blocks(losses, count) / divisor);
   }
 }
 
@@ -101,6 +112,11 @@ double sum_of_weights(const Labels<T>& labels, Span<const Index> target, Index i
     if (target[i] != ignore_index) total += labels.of(target[i]);
   }
   return total;
+}
+
+// Where class 0 of a sample stands.
+Index first_class(const CrossEntropyShape& shape, Index sample) {
+  return sample / shape.pixels * shape.classes * shape.pixels + sample % shape.pixels;
 }
 
 // The gradient of one sample, g (p sum(label) - label): first the kernel writes scale * exp(z),
@@ -144,10 +160,10 @@ struct SampleGradients {
 CrossEntropyShape CrossEntropyShape::infer(const std::vector<Index>& input,
                                            const std::vector<Index>& target,
                                            Span<const Index> targets, Index weight_size,
-                                           bool has_weight, const CrossEntropyOptions& options) {
+                                           bool has_weight, const CrossEntropyOptions& options,
+                                           const char* op) {
   if (input.size() < 2) {
-    fail(kOp,
-         ": input must have axes (N, C) or (N, C, ...), got input.shape = ", shape_text(input));
+    fail(op, ": input must have axes (N, C) or (N, C, ...), got input.shape = ", shape_text(input));
   }
   CrossEntropyShape shape;
   shape.input = input;
@@ -155,24 +171,24 @@ CrossEntropyShape CrossEntropyShape::infer(const std::vector<Index>& input,
   shape.classes = input[1];
   std::vector<Index> expected = {input[0]};
   for (std::size_t axis = 2; axis < input.size(); ++axis) {
-    shape.pixels = checked_product(kOp, shape.pixels, input[axis]);
+    shape.pixels = checked_product(op, shape.pixels, input[axis]);
     expected.push_back(input[axis]);
   }
   if (target != expected) {
-    fail(kOp, ": target must have shape ", shape_text(expected), ", got ", shape_text(target),
+    fail(op, ": target must have shape ", shape_text(expected), ", got ", shape_text(target),
          " (input.shape = ", shape_text(input), ")");
   }
   if (shape.classes == 0) {
-    fail(kOp, ": input must have at least one class, got input.shape = ", shape_text(input));
+    fail(op, ": input must have at least one class, got input.shape = ", shape_text(input));
   }
   if (has_weight && weight_size != shape.classes) {
-    fail(kOp, ": weight must have one value for each of ", shape.classes, " classes, got ",
+    fail(op, ": weight must have one value for each of ", shape.classes, " classes, got ",
          weight_size, " (input.shape = ", shape_text(input), ")");
   }
   if (!(options.label_smoothing >= 0 && options.label_smoothing <= 1)) {
-    fail(kOp, ": label_smoothing must be from 0 to 1, got ", options.label_smoothing);
+    fail(op, ": label_smoothing must be from 0 to 1, got ", options.label_smoothing);
   }
-  check_targets(shape, targets, options.ignore_index);
+  check_targets(op, shape, targets, options.ignore_index);
   return shape;
 }
 
@@ -203,12 +219,7 @@ double cross_entropy_forward(const CrossEntropyShape& shape, const CrossEntropyO
         for (Index k = 0; k < part.columns; ++k) pick(i * shape.pixels + j + k, at + k);
       });
   const double total_weight = sum_of_weights(labels, target, options.ignore_index);
-  if (options.reduction == LossReduction::none) {
-    for (Index i = 0; i < loss.size; ++i) loss[i] = static_cast<T>(losses[i]);
-  } else {
-    const double divisor = options.reduction == LossReduction::mean ? total_weight : 1.0;
-    loss[0] = static_cast<T>(sum_in_blocks(losses.get(), shape.samples()) / divisor);
-  }
+  reduce_losses(losses.get(), shape.samples(), options.reduction, total_weight, loss);
   return total_weight;
 }
 
@@ -242,13 +253,58 @@ void cross_entropy_backward(const CrossEntropyShape& shape, const CrossEntropyOp
       });
 }
 
+template <class T>
+double nll_loss_forward(const CrossEntropyShape& shape, const CrossEntropyOptions& options,
+                        Span<const T> input, Span<const Index> target, Span<const T> weight,
+                        Span<T> loss) {
+  assert(input.size == shape.size());
+  const Labels<T> labels(shape, options, weight);
+  const Buffer<double> losses(shape.samples());
+  parallel_blocks(shape.samples(), kSampleBlock, shape.samples(), [&](Index begin, Index end, int) {
+    for (Index i = begin; i < end; ++i) {
+      const T* z = input.data + first_class(shape, i);
+      const bool ignored = target[i] == options.ignore_index;
+      losses[i] = ignored ? 0.0 : labels.loss(target[i], shape.classes, shape.pixels, z);
+    }
+  });
+  const double total_weight = sum_of_weights(labels, target, options.ignore_index);
+  reduce_losses(losses.get(), shape.samples(), options.reduction, total_weight, loss);
+  return total_weight;
+}
+
+// Zeros, but for the target's class of each sample that counts. Bound by memory.
+template <class T>
+void nll_loss_backward(const CrossEntropyShape& shape, const CrossEntropyOptions& options,
+                       Span<const T> grad_loss, Span<const Index> target, Span<const T> weight,
+                       double total_weight, Span<T> grad_input) {
+  assert(grad_input.size == shape.size());
+  const bool mean = options.reduction == LossReduction::mean;
+  const SampleGradients<T> gradients = {shape,     options, Labels<T>(shape, options, weight),
+                                        grad_loss, target,  mean ? total_weight : 1.0};
+  const Index image = shape.classes * shape.pixels;
+  const Index images_per_task = std::max<Index>(1, kSampleBlock / std::max<Index>(1, image));
+  parallel_blocks(shape.batch, images_per_task, shape.size(), [&](Index begin, Index end, int) {
+    std::fill(grad_input.data + begin * image, grad_input.data + end * image, T(0));
+    for (Index i = begin * shape.pixels; i < end * shape.pixels; ++i) {
+      if (!gradients.ignored(i)) {
+        gradients.subtract_label(i, grad_input.data + first_class(shape, i));
+      }
+    }
+  });
+}
+
 #define CONVOLITE_INSTANTIATE(T)                                                                  \
   template double cross_entropy_forward(const CrossEntropyShape&, const CrossEntropyOptions&,     \
                                         Span<const T>, Span<const Index>, Span<const T>, Span<T>, \
                                         Span<T>);                                                 \
   template void cross_entropy_backward(const CrossEntropyShape&, const CrossEntropyOptions&,      \
                                        Span<const T>, Span<const T>, Span<const Index>,           \
-                                       Span<const T>, double, Span<T>);
+                                       Span<const T>, double, Span<T>);                           \
+  template double nll_loss_forward(const CrossEntropyShape&, const CrossEntropyOptions&,          \
+                                   Span<const T>, Span<const Index>, Span<const T>, Span<T>);     \
+  template void nll_loss_backward(const CrossEntropyShape&, const CrossEntropyOptions&,           \
+                                  Span<const T>, Span<const Index>, Span<const T>, double,        \
+                                  Span<T>);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)
 #undef CONVOLITE_INSTANTIATE

@@ -60,9 +60,15 @@ Binary<T> kernel_of(BinaryOperation operation) {
     case BinaryOperation::maximum:
       return table.maximum;
     case BinaryOperation::minimum:
+      return table.minimum;
+    case BinaryOperation::equal:
+      return table.equal;
+    case BinaryOperation::power_slope:
+      return table.power_slope;
+    case BinaryOperation::exponent_slope:
       break;
   }
-  return table.minimum;
+  return table.exponent_slope;
 }
 
 // Appends an axis outside the others, or lengthens the outermost one if the walk goes on as before.
@@ -147,6 +153,18 @@ bool power_by_simpler_means(const BroadcastShape& shape, Span<const T> a, Span<c
   return true;
 }
 
+// The derivative of x^2, 2 x.
+template <class T>
+bool slope_by_simpler_means(const BroadcastShape& shape, Span<const T> a, Span<const T> b,
+                            Span<T> output) {
+  if (b.size != 1 || a.size != shape.size || b[0] != T(2)) return false;
+  parallel_blocks(a.size, kBlock, a.size, [&](Index begin, Index end, int) {
+    kernels<T>().elementwise.multiply(
+        {a.data + begin, b.data, true, false, 0, 0, 1, end - begin, output.data + begin});
+  });
+  return true;
+}
+
 }  // namespace
 
 BroadcastShape BroadcastShape::infer(const char* op, const std::vector<Index>& a,
@@ -190,6 +208,9 @@ void binary(BinaryOperation operation, const BroadcastShape& shape, Span<const T
   assert(output.size == shape.size);
   if (shape.size == 0) return;
   if (operation == BinaryOperation::power && power_by_simpler_means(shape, a, b, output)) return;
+  if (operation == BinaryOperation::power_slope && slope_by_simpler_means(shape, a, b, output)) {
+    return;
+  }
   const Binary<T> kernel = kernel_of<T>(operation);
   if (shape.axes.size() < 2) {
     binary_line(kernel, shape, a.data, b.data, output.data);

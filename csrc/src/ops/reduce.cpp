@@ -59,6 +59,10 @@ typename ReduceKernels<T>::Rows rows_kernel(Reduction reduction) {
   return reduction == Reduction::minimum ? table.minimum_rows : table.sum_rows;
 }
 
+bool innermost_is_reduced(const ReduceShape& shape) {
+  return shape.kept.empty() || shape.reduced.back().stride < shape.kept.back().stride;
+}
+
 // Cut of the innermost axis into pieces, of the pieces into chunks, one chunk for each task.
 struct Cut {
   Index pieces;  // of the innermost reduced axis
@@ -191,7 +195,7 @@ void reduce(Reduction reduction, const ReduceShape& shape, Span<const T> input, 
   assert(input.size == shape.output_size * shape.count && output.size == shape.output_size);
   if (output.size == 0) return;
   const Axis inner = shape.reduced.back();
-  const bool runs = shape.kept.empty() || inner.stride < shape.kept.back().stride;
+  const bool runs = innermost_is_reduced(shape);
   const Index outer_places = inner.size == 0 ? 0 : shape.count / inner.size;
   const Index columns = runs ? 1 : std::min(kColumns, shape.kept.back().size);
   const Index piece = runs ? kBlock : kRows;
@@ -215,7 +219,41 @@ void reduce(Reduction reduction, const ReduceShape& shape, Span<const T> input, 
                   });
 }
 
-template void reduce(Reduction, const ReduceShape&, Span<const float>, Span<float>);
-template void reduce(Reduction, const ReduceShape&, Span<const double>, Span<double>);
+// Rows of grad_input in parallel: repetitions of one value if the innermost axis was reduced,
+// copies of a row if it was kept. Bound by memory.
+template <class T>
+void reduce_backward(Reduction reduction, const ReduceShape& shape, Span<const T> grad_output,
+                     Span<T> grad_input) {
+  assert(grad_input.size == shape.output_size * shape.count);
+  if (grad_input.size == 0) return;
+  const bool repeats = innermost_is_reduced(shape);
+  const Index length = repeats ? shape.reduced.back().size : shape.kept.back().size;
+  const Index places = repeats ? shape.output_size : shape.output_size / length;
+  const Index units = grad_input.size / (places * length);
+  const std::size_t outer_kept = shape.kept.size() - (repeats ? 0 : 1);
+  const std::size_t outer_reduced = shape.reduced.size() - (repeats ? 1 : 0);
+  const T divisor = static_cast<T>(reduction == Reduction::mean ? shape.count : 1);
+  const Index rows_per_task = std::max<Index>(1, kBlock / length);
+  parallel_blocks(places * units, rows_per_task, grad_input.size, [&](Index begin, Index end, int) {
+    for (Index row = begin; row < end; ++row) {
+      const Index place = row / units;
+      T* to = grad_input.data + offset_of(shape.kept.data(), outer_kept, place) +
+              offset_of(shape.reduced.data(), outer_reduced, row % units);
+      if (repeats) {
+        std::fill_n(to, length, grad_output[place] / divisor);
+      } else {
+        const T* from = grad_output.data + place * length;
+        std::transform(from, from + length, to, [=](T value) { return value / divisor; });
+      }
+    }
+  });
+}
+
+#define CONVOLITE_INSTANTIATE(T)                                               \
+  template void reduce(Reduction, const ReduceShape&, Span<const T>, Span<T>); \
+  template void reduce_backward(Reduction, const ReduceShape&, Span<const T>, Span<T>);
+CONVOLITE_INSTANTIATE(float)
+CONVOLITE_INSTANTIATE(double)
+#undef CONVOLITE_INSTANTIATE
 
 }  // namespace convolite

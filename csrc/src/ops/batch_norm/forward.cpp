@@ -93,13 +93,22 @@ void batch_norm_forward_inference(const BatchNormShape& shape, Span<const T> inp
             residual, output);
 }
 
+template <class T>
+void batch_norm_inverse_deviation(Span<const T> running_var, double eps, Span<T> inv_std) {
+  assert(running_var.size == inv_std.size);
+  check_eps(eps);
+  const Buffer<T> values = inverse_deviations(inv_std.size, running_var, eps);
+  std::copy_n(values.get(), inv_std.size, inv_std.data);
+}
+
 #define CONVOLITE_INSTANTIATE(T)                                                                  \
   template void batch_norm_forward_training(                                                      \
       const BatchNormShape&, Span<const T>, const BatchNormAffine<T>&,                            \
       const RunningStatistics<T>&, double, Activation, Span<T>, Span<T>, Span<T>, Span<const T>); \
   template void batch_norm_forward_inference(                                                     \
       const BatchNormShape&, Span<const T>, const BatchNormAffine<T>&, Span<const T>,             \
-      Span<const T>, double, Activation, Span<T>, Span<const T>);
+      Span<const T>, double, Activation, Span<T>, Span<const T>);                                 \
+  template void batch_norm_inverse_deviation(Span<const T>, double, Span<T>);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)
 #undef CONVOLITE_INSTANTIATE
