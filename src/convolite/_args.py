@@ -56,7 +56,7 @@ def pair(op: str, argument: str, value: Any) -> Pair:
     if type(value) is int and -_LIMIT < value < _LIMIT:
         return value, value
     if _is_plain_pair(value):
-        return _bounded(op, argument, value)
+        return value
     if isinstance(value, np.ndarray) and not value.ndim:
         value = value[()]
     if not isinstance(value, (tuple, list, np.ndarray)):
@@ -71,12 +71,19 @@ def pair(op: str, argument: str, value: Any) -> Pair:
 
 
 def padding4(
-    op: str, value: Any, input_hw: Sequence[int], kernel: Pair, stride: Pair, dilation: Pair
+    op: str,
+    value: Any,
+    input_hw: Sequence[int],
+    kernel: Sequence[int],
+    stride: Pair,
+    dilation: Pair,
 ) -> Quadruple:
     """Return a convolution's padding as (top, bottom, left, right).
 
     Parameters
     ----------
+    input_hw, kernel
+        Of longer shapes the last two lengths count.
     value
         An int, a pair (h, w), ``"valid"`` (none), ``"same"`` (the output is ``ceil(H / stride)``
         by ``ceil(W / stride)``; an odd pixel goes to the bottom and to the right), or
@@ -90,7 +97,7 @@ def padding4(
     if type(value) is int and -_LIMIT < value < _LIMIT:
         return value, value, value, value
     if _is_plain_pair(value):
-        height, width = _bounded(op, "padding", value)
+        height, width = value
         return height, height, width, width
     if isinstance(value, str):
         return _named_padding(op, value, input_hw, kernel, stride, dilation)
@@ -218,6 +225,8 @@ def room(op: str, argument: str, value: Any, shape: Iterable[int]) -> None:
 
 def items(op: str, argument: str, value: Iterable[Any]) -> list[Any]:
     """Return what an iterable yields; strings and things without items raise ``TypeError``."""
+    if type(value) is tuple or type(value) is list:
+        return list(value)
     try:
         if isinstance(value, (str, bytes)):
             raise TypeError
@@ -305,7 +314,13 @@ def _bounded(op: str, argument: str, sizes: Sizes) -> Sizes:
 
 def _is_plain_pair(value: Any) -> TypeGuard[Pair]:
     """The usual spelling, which needs no further questions."""
-    return type(value) is tuple and len(value) == 2 and type(value[0]) is type(value[1]) is int
+    return (
+        type(value) is tuple
+        and len(value) == 2
+        and type(value[0]) is type(value[1]) is int
+        and -_LIMIT < value[0] < _LIMIT
+        and -_LIMIT < value[1] < _LIMIT
+    )
 
 
 def _is_integer(value: Any) -> bool:
@@ -328,7 +343,12 @@ def _four_sides(op: str, value: Sequence[Sequence[Any]]) -> Quadruple:
 
 
 def _named_padding(
-    op: str, value: str, input_hw: Sequence[int], kernel: Pair, stride: Pair, dilation: Pair
+    op: str,
+    value: str,
+    input_hw: Sequence[int],
+    kernel: Sequence[int],
+    stride: Pair,
+    dilation: Pair,
 ) -> Quadruple:
     if value == "valid":
         return 0, 0, 0, 0
@@ -343,7 +363,7 @@ def _named_padding(
             - input_hw[i],
             0,
         )
-        for i in range(2)
+        for i in (-2, -1)
     )
     return (
         vertical // 2,

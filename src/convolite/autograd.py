@@ -43,15 +43,18 @@ class Differentiable:
 class Context:
     """One call of a Function: what forward leaves for backward, and a node of the graph.
 
-    Forward stores arrays with `save` and anything else as plain attributes. The saved arrays
-    and the links to the inputs are dropped as soon as backward has used them.
+    Forward leaves what backward needs in `saved`: a value, a tuple, or arrays by name with `save`.
+    That and the links to the inputs are dropped as soon as backward has used them.
     """
+
+    # With slots the contexts of all Functions look alike to Python, which is what makes them fast.
+    __slots__ = ("__dict__", "edges", "function", "needs_input_grad", "order", "saved")
 
     function: type[Function]
     needs_input_grad: list[bool]
     edges: list[Context | Differentiable | None] | None
     order: int
-    saved: Any = None
+    saved: Any
 
     def save(self, **arrays: Any) -> None:
         """Keep arrays for backward, which reads them back as ``ctx.saved.<name>``."""
@@ -106,7 +109,7 @@ class Function:
                     needs_input_grad[i] = True
         ctx = Context()
         ctx.needs_input_grad = needs_input_grad
-        output = cls.tensor_type(cls.forward(ctx, *arrays))
+        output = _around(cls.forward(ctx, *arrays), cls.tensor_type)
         if True in needs_input_grad:
             ctx.function = cls
             ctx.order = next(_calls)
@@ -116,6 +119,17 @@ class Function:
         return output
 
 
+def _around(array: Any, tensor_type: type[Tensor]) -> Tensor:
+    """A Tensor around what forward returned."""
+    if type(array) is not np.ndarray or array.dtype.char not in "fd":
+        return tensor_type(array)
+    output: Tensor = object.__new__(tensor_type)  # __init__ would ask the same again
+    output._data = array
+    output._grad = output._creator = None
+    output._requires_grad = False
+    return output
+
+
 def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> None:
     """Add the gradient of `root`, times `gradient`, to the `.grad` of every leaf it depends on.
 
@@ -123,21 +137,26 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
     is complete when its call is reached. A heap holds the frontier; there is no recursion, so
     depth is limited by memory only.
     """
-    if root._creator is None:
+    creator = root._creator
+    if creator is None:
         _accumulate(root, gradient, is_new=False)
         return
-    pending = {root._creator: (gradient, False)}  # and whether it is in no other hands
-    frontier = [(-root._creator.order, root._creator)]
+    pending = {creator: (gradient, False)}  # and whether it is in no other hands
+    frontier = [(-creator.order, creator)]
     while frontier:
         node = heappop(frontier)[1]
         grad_output = pending.pop(node)[0]
         if node.edges is None:
             raise RuntimeError(_FREED)
-        grads = node.function.backward(node, grad_output)
+        function = node.function
+        grads = function.backward(node, grad_output)
+        apart = function.gives_new_arrays and _core.are_apart(grads)
         for edge, grad in zip(node.edges, grads, strict=True):
             if edge is None or grad is None:
                 continue
-            new = node.function.gives_new_arrays and not _is_shared(grad, grad_output, grads)
+            new = function.gives_new_arrays and grad is not grad_output
+            if new and not apart:
+                new = not _is_shared(grad, grads)
             if not isinstance(edge, Context):
                 _accumulate(edge, grad, new)
             elif edge in pending:
@@ -149,17 +168,13 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
             node.edges = node.saved = None
 
 
-def _is_shared(grad: Array, grad_output: Array, grads: tuple[Any, ...]) -> bool:
-    """Whether another tensor's gradient may live in the same memory as `grad`."""
-    if grad is grad_output or isinstance(grad.base, np.ndarray):
+def _is_shared(grad: Array, grads: tuple[Any, ...]) -> bool:
+    """Whether `grad` may live in the memory of another array."""
+    if isinstance(grad.base, np.ndarray):
         return True
-    times = 0  # counted in a loop: a generator takes as long as a small operation
-    for other in grads:
-        if other is grad:
-            times += 1
-        elif other is not None and other.base is grad:
-            return True
-    return times > 1
+    others = [other for other in grads if other is not None and other is not grad]
+    twice = sum(other is grad for other in grads) > 1
+    return twice or any(other.base is grad for other in others)
 
 
 def _sum(total: Array, total_is_new: bool, addend: Array, addend_is_new: bool) -> Array:
@@ -185,7 +200,8 @@ def _add_in_place(total: Array, addend: Array) -> bool:
 
 def _accumulate(leaf: Differentiable, grad: Array, is_new: bool) -> None:
     if leaf._grad is None:
-        leaf._grad = np.asarray(grad) if is_new else np.array(grad)  # numpy gives scalars, too
+        array = grad if type(grad) is np.ndarray else np.asarray(grad)  # numpy gives scalars, too
+        leaf._grad = array if is_new else array.copy()
         return
     total = gradient_of(leaf)
     if _add_in_place(total, grad):

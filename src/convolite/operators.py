@@ -85,12 +85,12 @@ class Cast(Function):
 
     @staticmethod
     def forward(ctx: Context, input: Array, dtype: np.dtype[Any]) -> Array:
-        ctx.dtype = input.dtype
+        ctx.saved = input.dtype
         return input.astype(dtype)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        return grad_output.astype(ctx.dtype), None
+        return grad_output.astype(ctx.saved), None
 
 
 class Add(Function):
@@ -98,15 +98,16 @@ class Add(Function):
 
     @staticmethod
     def forward(ctx: Context, left: Array, right: Array) -> Array:
-        ctx.shapes = left.shape, right.shape
+        ctx.saved = left.shape, right.shape
         return _core.binary("add", left, right)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        left, right = ctx.shapes
+        left, right = ctx.saved
+        needs_left, needs_right = ctx.needs_input_grad
         return (
-            sum_to_shape(grad_output, left) if ctx.needs_input_grad[0] else None,
-            sum_to_shape(grad_output, right) if ctx.needs_input_grad[1] else None,
+            sum_to_shape(grad_output, left) if needs_left else None,
+            sum_to_shape(grad_output, right) if needs_right else None,
         )
 
 
@@ -115,17 +116,16 @@ class Subtract(Function):
 
     @staticmethod
     def forward(ctx: Context, left: Array, right: Array) -> Array:
-        ctx.shapes = left.shape, right.shape
+        ctx.saved = left.shape, right.shape
         return _core.binary("subtract", left, right)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        left, right = ctx.shapes
+        left, right = ctx.saved
+        needs_left, needs_right = ctx.needs_input_grad
         return (
-            sum_to_shape(grad_output, left) if ctx.needs_input_grad[0] else None,
-            _core.unary("negative", sum_to_shape(grad_output, right))
-            if ctx.needs_input_grad[1]
-            else None,
+            sum_to_shape(grad_output, left) if needs_left else None,
+            _core.unary("negative", sum_to_shape(grad_output, right)) if needs_right else None,
         )
 
 
@@ -136,16 +136,17 @@ class Multiply(Function):
 
     @staticmethod
     def forward(ctx: Context, left: Array, right: Array) -> Array:
-        ctx.save(left=left, right=right)
+        ctx.saved = left, right
         return _core.binary("multiply", left, right)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        left, right = ctx.saved.left, ctx.saved.right
+        left, right = ctx.saved
+        needs_left, needs_right = ctx.needs_input_grad
         grad_left = grad_right = None
-        if ctx.needs_input_grad[0]:
+        if needs_left:
             grad_left = sum_to_shape(_core.binary("multiply", grad_output, right), left.shape)
-        if ctx.needs_input_grad[1]:
+        if needs_right:
             grad_right = sum_to_shape(_core.binary("multiply", grad_output, left), right.shape)
         return grad_left, grad_right
 
@@ -158,19 +159,19 @@ class Divide(Function):
     @staticmethod
     def forward(ctx: Context, left: Array, right: Array) -> Array:
         output = _core.binary("divide", left, right)
-        ctx.save(right=right, output=output)
-        ctx.left_shape = left.shape
+        ctx.saved = left.shape, right, output
         return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        right = ctx.saved.right
+        left_shape, right, output = ctx.saved
+        needs_left, needs_right = ctx.needs_input_grad
         grad_quotient = _core.binary("divide", grad_output, right)
         grad_left = grad_right = None
-        if ctx.needs_input_grad[0]:
-            grad_left = sum_to_shape(grad_quotient, ctx.left_shape)
-        if ctx.needs_input_grad[1]:
-            product = _core.binary("multiply", grad_quotient, ctx.saved.output)
+        if needs_left:
+            grad_left = sum_to_shape(grad_quotient, left_shape)
+        if needs_right:
+            product = _core.binary("multiply", grad_quotient, output)
             grad_right = _core.unary("negative", sum_to_shape(product, right.shape))
         return grad_left, grad_right
 
@@ -178,23 +179,24 @@ class Divide(Function):
 class Power(Function):
     """base ** exponent. The gradient is 0, not NaN, where the exponent or a power of 0 says so."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, base: Array, exponent: Array) -> Array:
         output = _core.binary("power", base, exponent)
-        ctx.save(base=base, exponent=exponent, output=output)
+        ctx.saved = base, exponent, output
         return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        base, exponent, output = ctx.saved.base, ctx.saved.exponent, ctx.saved.output
+        base, exponent, output = ctx.saved
+        needs_base, needs_exponent = ctx.needs_input_grad
         grad_base = grad_exponent = None
-        if ctx.needs_input_grad[0]:
-            lower = _core.binary("power", base, exponent - 1)
-            slope = np.where(exponent == 0, exponent, _core.binary("multiply", exponent, lower))
+        if needs_base:
+            slope = _core.binary("power_slope", base, exponent)
             grad_base = sum_to_shape(_core.binary("multiply", grad_output, slope), base.shape)
-        if ctx.needs_input_grad[1]:
-            logarithm = np.where(base == 0, base, _core.unary("log", base))
-            slope = _core.binary("multiply", output, logarithm)
+        if needs_exponent:
+            slope = _core.binary("exponent_slope", base, output)
             grad_exponent = sum_to_shape(
                 _core.binary("multiply", grad_output, slope), exponent.shape
             )
@@ -222,12 +224,12 @@ class Absolute(Function):
 
     @staticmethod
     def forward(ctx: Context, input: Array) -> Array:
-        ctx.save(input=input)
+        ctx.saved = input
         return _core.unary("abs", input)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        sign = _core.unary("sign", ctx.saved.input)
+        sign = _core.unary("sign", ctx.saved)
         return (_core.binary("multiply", grad_output, sign),)
 
 
@@ -239,12 +241,12 @@ class Exponential(Function):
     @staticmethod
     def forward(ctx: Context, input: Array) -> Array:
         output = _core.unary("exp", input)
-        ctx.save(output=output)
+        ctx.saved = output
         return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        return (_core.binary("multiply", grad_output, ctx.saved.output),)
+        return (_core.binary("multiply", grad_output, ctx.saved),)
 
 
 class Logarithm(Function):
@@ -254,20 +256,22 @@ class Logarithm(Function):
 
     @staticmethod
     def forward(ctx: Context, input: Array) -> Array:
-        ctx.save(input=input)
+        ctx.saved = input
         return _core.unary("log", input)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        return (_core.binary("divide", grad_output, ctx.saved.input),)
+        return (_core.binary("divide", grad_output, ctx.saved),)
 
 
 class MatrixMultiply(Function):
     """left @ right, with numpy's rules for vectors and for stacks of matrices."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, left: Array, right: Array) -> Array:
-        ctx.save(left=left, right=right)
+        ctx.saved = left, right
         rows = left[None, :] if left.ndim == 1 else left
         columns = right[:, None] if right.ndim == 1 else right
         output = _stacked_matmul(rows, columns)
@@ -279,7 +283,8 @@ class MatrixMultiply(Function):
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        left, right = ctx.saved.left, ctx.saved.right
+        left, right = ctx.saved
+        needs_left, needs_right = ctx.needs_input_grad
         rows = left[None, :] if left.ndim == 1 else left
         columns = right[:, None] if right.ndim == 1 else right
         if right.ndim == 1:
@@ -287,12 +292,16 @@ class MatrixMultiply(Function):
         if left.ndim == 1:
             grad_output = grad_output[..., None, :]
         grad_left = grad_right = None
-        if ctx.needs_input_grad[0]:
+        if needs_left:
             grad_rows = _stacked_matmul(grad_output, columns.swapaxes(-1, -2))
-            grad_left = sum_to_shape(grad_rows, rows.shape).reshape(left.shape)
-        if ctx.needs_input_grad[1]:
+            grad_left = sum_to_shape(grad_rows, rows.shape)
+            if left.ndim == 1:
+                grad_left = grad_left[0]
+        if needs_right:
             grad_columns = _stacked_matmul(rows.swapaxes(-1, -2), grad_output)
-            grad_right = sum_to_shape(grad_columns, columns.shape).reshape(right.shape)
+            grad_right = sum_to_shape(grad_columns, columns.shape)
+            if right.ndim == 1:
+                grad_right = grad_right[:, 0]
         return grad_left, grad_right
 
 

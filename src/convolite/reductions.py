@@ -5,7 +5,6 @@ Axes arrive here as a tuple of non-negative ints; tensor.py has checked them.
 
 from __future__ import annotations
 
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -19,63 +18,53 @@ Gradients = tuple[Array | None, ...]
 class Sum(Function):
     """Sum over axes; every summand gets the sum's gradient."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, input: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-        ctx.shape, ctx.axes = input.shape, axes
+        ctx.saved = input.shape, axes
         return _core.reduce("sum", input, axes, keepdims)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        return _spread(grad_output, ctx.shape, ctx.axes), None, None
+        return _core.reduce_backward("sum", grad_output, *ctx.saved), None, None
 
 
 class Mean(Function):
     """Mean over axes; every summand gets its share of the mean's gradient."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, input: Array, axes: tuple[int, ...], keepdims: bool) -> Array:
-        ctx.shape, ctx.axes = input.shape, axes
+        ctx.saved = input.shape, axes
         return _core.reduce("mean", input, axes, keepdims)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        count = prod([ctx.shape[axis] for axis in ctx.axes])
-        share = np.asarray(grad_output / grad_output.dtype.type(count or 1))
-        return _spread(share, ctx.shape, ctx.axes), None, None
+        return _core.reduce_backward("mean", grad_output, *ctx.saved), None, None
 
 
 class Extremum(Function):
     """Maximum or minimum ("max", "min") over axes; equal extrema share the gradient evenly."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(
         ctx: Context, input: Array, kind: str, axes: tuple[int, ...], keepdims: bool
     ) -> Array:
-        output = _core.reduce(kind, input, axes, keepdims)
-        ctx.save(input=input, output=output)
-        ctx.axes = axes
-        return output
+        extrema = _core.reduce(kind, input, axes, True)
+        ctx.saved = input, extrema, axes
+        return extrema if keepdims else extrema.squeeze(axes)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        input, axes = ctx.saved.input, ctx.axes
-        reached = input == _with_axes(ctx.saved.output, input.shape, axes)
-        share = _with_axes(grad_output, input.shape, axes) / reached.sum(
-            axis=axes, keepdims=True, dtype=input.dtype
-        )
-        return reached * share, None, None, None
-
-
-def _with_axes(reduced: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
-    """`reduced` with the axes that a reduction of `shape` dropped, as axes of length 1."""
-    return reduced.reshape([1 if i in axes else size for i, size in enumerate(shape)])
-
-
-def _spread(reduced: Array, shape: tuple[int, ...], axes: tuple[int, ...]) -> Array:
-    """An array of `shape` that repeats `reduced` along the axes that a reduction dropped."""
-    spread = _core.empty(shape, reduced.dtype)
-    spread[...] = _with_axes(reduced, shape, axes) if reduced.ndim else reduced
-    return spread
+        input, extrema, axes = ctx.saved
+        reached = _core.binary("equal", input, extrema)
+        count = _core.reduce("sum", reached, axes, True)
+        share = _core.binary("divide", grad_output.reshape(extrema.shape), count)
+        return _core.binary("multiply", reached, share), None, None, None
 
 
 class Reshape(Function):
@@ -83,12 +72,12 @@ class Reshape(Function):
 
     @staticmethod
     def forward(ctx: Context, input: Array, shape: tuple[int, ...]) -> Array:
-        ctx.shape = input.shape
-        return np.asarray(input.reshape(shape))
+        ctx.saved = input.shape
+        return input.reshape(shape)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        return grad_output.reshape(ctx.shape), None
+        return grad_output.reshape(ctx.saved), None
 
 
 class Permute(Function):
@@ -96,36 +85,42 @@ class Permute(Function):
 
     @staticmethod
     def forward(ctx: Context, input: Array, axes: tuple[int, ...]) -> Array:
-        ctx.axes = axes
-        return np.asarray(input.transpose(axes))
+        ctx.saved = axes
+        transposed: Array = input.transpose(axes)
+        return transposed
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        inverse = sorted(range(len(ctx.axes)), key=ctx.axes.__getitem__)
+        axes = ctx.saved
+        inverse = [0] * len(axes)
+        for place, axis in enumerate(axes):
+            inverse[axis] = place
         return grad_output.transpose(inverse), None
 
 
 class Index(Function):
     """input[index] with numpy's rules; elements picked twice add their gradients up."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, input: Array, index: Any) -> Array:
-        ctx.shape, ctx.index = input.shape, index
+        ctx.saved = input.shape, index
         return np.asarray(input[index])
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
-        grad_input = np.zeros(ctx.shape, grad_output.dtype)
-        if _picks_once(ctx.index):
-            grad_input[ctx.index] = grad_output
+        shape, index = ctx.saved
+        grad_input = np.zeros(shape, grad_output.dtype)
+        if _picks_once(index):
+            grad_input[index] = grad_output
         else:
-            np.add.at(grad_input, ctx.index, grad_output)
+            np.add.at(grad_input, index, grad_output)
         return grad_input, None
 
 
 def _picks_once(index: Any) -> bool:
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(
-        part is None or part is Ellipsis or isinstance(part, (int, slice, np.integer))
-        for part in parts
-    )
+    for part in index if isinstance(index, tuple) else (index,):
+        if not (part is None or part is Ellipsis or isinstance(part, (int, slice, np.integer))):
+            return False
+    return True

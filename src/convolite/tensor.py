@@ -194,7 +194,7 @@ class Tensor(Arithmetic):
             gradient.fill(1.0)
         else:
             gradient = self._gradient("backward", grad)
-            if gradient.shape != self.shape:
+            if gradient.shape != self._data.shape:
                 raise ValueError(
                     f"backward: grad must have shape {self.shape}, got {gradient.shape}"
                 )
@@ -235,7 +235,7 @@ class Tensor(Arithmetic):
     def reshape(self, *shape: Any) -> Tensor:
         """Return the same elements in another shape, given as ints or one tuple; one may be -1."""
         given = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        wanted = tuple(_args.integer("reshape", "shape", length) for length in given)
+        wanted = tuple([_args.integer("reshape", "shape", length) for length in given])
         if min(wanted, default=0) < -1 or wanted.count(-1) > 1:
             raise ValueError(f"reshape: shape may hold one -1 and no negative size, got {wanted}")
         try:
@@ -248,16 +248,15 @@ class Tensor(Arithmetic):
 
     def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Tensor:
         """Return the tensor with the axes from `start_dim` to `end_dim` merged into one."""
-        if self.ndim == 0:
+        shape = self._data.shape
+        if not shape:
             return self.reshape(1)
         first = self._axis("flatten", "start_dim", start_dim)
         last = self._axis("flatten", "end_dim", end_dim)
         if first > last:
             raise ValueError(
-                f"flatten: start_dim {start_dim} comes after end_dim {end_dim} "
-                f"(shape = {self.shape})"
+                f"flatten: start_dim {start_dim} comes after end_dim {end_dim} (shape = {shape})"
             )
-        shape = self.shape
         merged = prod(shape[first : last + 1])
         return reductions.Reshape.apply(self, (*shape[:first], merged, *shape[last + 1 :]))
 
@@ -272,8 +271,8 @@ class Tensor(Arithmetic):
     def permute(self, *axes: Any) -> Tensor:
         """Return the tensor with its axes in another order, given as ints or one tuple."""
         given = tuple(axes[0]) if len(axes) == 1 and isinstance(axes[0], Sequence) else axes
-        order = tuple(self._axis("permute", "axes", axis) for axis in given)
-        if sorted(order) != list(range(self.ndim)):
+        order = tuple([self._axis("permute", "axes", axis) for axis in given])
+        if sorted(order) != list(range(self._data.ndim)):
             raise ValueError(
                 f"permute: axes must name every axis once, got {given} (shape = {self.shape})"
             )
@@ -285,13 +284,14 @@ class Tensor(Arithmetic):
         return as_array(value, op, "grad").astype(self.dtype, copy=False)
 
     def _axis(self, op: str, argument: str, axis: Any) -> int:
+        ndim = self._data.ndim
         position = _args.integer(op, argument, axis)
-        if not -self.ndim <= position < self.ndim:
+        if not -ndim <= position < ndim:
             raise ValueError(
-                f"{op}: {argument} {position} is out of range for {self.ndim} axes "
+                f"{op}: {argument} {position} is out of range for {ndim} axes "
                 f"(shape = {self.shape})"
             )
-        return position % self.ndim
+        return position % ndim
 
     def _axes(self, op: str, axis: Any, dim: Any) -> tuple[int, ...]:
         if dim is not None:
@@ -299,9 +299,9 @@ class Tensor(Arithmetic):
                 raise TypeError(f"{op}: axis and dim are two names of one argument, give one")
             axis = dim
         if axis is None:
-            return tuple(range(self.ndim))
+            return tuple(range(self._data.ndim))
         given = tuple(axis) if isinstance(axis, (tuple, list)) else (axis,)
-        axes = tuple(self._axis(op, "axis", item) for item in given)
+        axes = tuple([self._axis(op, "axis", item) for item in given])
         if len(set(axes)) != len(axes):
             raise ValueError(f"{op}: axis names an axis twice, got {axis!r}")
         return axes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -191,3 +192,38 @@ def test_bits_do_not_depend_on_threads_or_run(shape, threads: int, isa: str, rng
 def test_wrong_arguments_are_named(arguments, error, text: str) -> None:
     with pytest.raises(error, match=f"^{text}"):
         _core.reduce(*arguments)
+
+
+@pytest.mark.parametrize("axes", [(), (0,), (1,), (2,), (0, 2), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize("kind", ["sum", "mean"])
+def test_every_summand_gets_its_share_of_the_gradient(kind, axes, rng, threads) -> None:
+    shape = (30, 7, 41)
+    kept = [1 if i in axes else size for i, size in enumerate(shape)]
+    grad_output = integers(rng, kept, np.float64)
+    count = np.prod([shape[axis] for axis in axes]) if kind == "mean" else 1.0
+    expected = np.broadcast_to(grad_output / count, shape)
+    dropped = grad_output.squeeze(axes)
+    for upstream in (grad_output, dropped, dropped[()]):
+        assert_exact(_core.reduce_backward(kind, upstream, shape, axes), expected)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (
+            lambda: _core.reduce_backward("max", np.zeros(2), (2, 3), (1,)),
+            "reduce_backward: op must be sum or mean, got max",
+        ),
+        (
+            lambda: _core.reduce_backward("sum", np.zeros(3), (2, 3), (1,)),
+            r"reduce_backward: grad_output must have 2 elements, got grad_output.shape = (3,)",
+        ),
+        (
+            lambda: _core.reduce_backward("sum", np.zeros(2), (2, 3), (2,)),
+            "reduce_backward: axis 2 is out of range for 2 axes (a.shape = (2, 3))",
+        ),
+    ],
+)
+def test_wrong_gradients_are_named(call, text) -> None:
+    with pytest.raises(ValueError, match="^" + re.escape(text)):
+        call()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import convolite
-from convolite import Tensor
+from convolite import Tensor, _core
 from convolite import functional as F
 from support.compare import assert_exact
 from support.gradcheck import assert_gradients
@@ -88,6 +88,47 @@ def test_dropout_repeats_with_the_seed():
     assert (outputs[0] != outputs[2]).any()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dropout_draws_one_float32_for_each_element_and_keeps_those_from_p_on(dtype):
+    convolite.manual_seed(5)
+    noise = np.random.Generator(np.random.PCG64(5)).random((3, 70), np.float32)
+    output = F.dropout(np.ones((3, 70), dtype), 0.3).numpy()
+    assert output.dtype == dtype
+    assert_exact(output, (noise >= np.float32(0.3)) * dtype(1 / (1 - 0.3)))
+
+
+def test_dropout2d_draws_one_number_for_each_channel():
+    convolite.manual_seed(5)
+    noise = np.random.Generator(np.random.PCG64(5)).random((2, 6, 1, 1), np.float32)
+    image = np.arange(2 * 6 * 3 * 5, dtype=np.float32).reshape(2, 6, 3, 5)
+    input = convolite.tensor(image, requires_grad=True)
+    output = F.dropout2d(input, 0.5)
+    assert_exact(output.numpy(), (noise >= 0.5) * image * np.float32(2))
+    output.backward(image)
+    assert_exact(input.grad.numpy(), output.numpy())
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.uint8, np.int64, np.float16, ">f4", np.longdouble])
+def test_any_numbers_can_be_padded_and_put_in_a_row(dtype):
+    array = np.arange(24).reshape(2, 3, 4).astype(dtype).transpose(2, 0, 1)
+    padded = F.pad(array, (1, 2, 0, -1), value=1).numpy()
+    expected = np.pad(array[:, :-1], [(0, 0), (0, 0), (1, 2)], constant_values=1)
+    joined = F.cat([array, array[1:2]]).numpy()
+    assert padded.dtype == joined.dtype == array.dtype
+    np.testing.assert_array_equal(padded, expected)
+    np.testing.assert_array_equal(joined, np.concatenate([array, array[1:2]]))
+
+
+def test_large_arrays_give_the_same_for_any_number_of_threads(rng, threads):
+    array = rng.standard_normal((40, 50, 60))
+    assert_exact(F.pad(array, (1, 2, 3, 4)).numpy(), np.pad(array, [(0, 0), (3, 4), (1, 2)]))
+    joined = F.cat([array, array[:, :7]], 1).numpy()
+    assert_exact(joined, np.concatenate([array, array[:, :7]], 1))
+    convolite.manual_seed(1)
+    noise = np.random.Generator(np.random.PCG64(1)).random(array.shape, np.float32)
+    assert_exact(F.dropout(array).numpy(), np.where(noise >= 0.5, 2 * array, 0.0))
+
+
 def test_dropout_outside_training_returns_its_input():
     input = convolite.tensor([1.0])
     assert F.dropout(input, 0.5, training=False) is input
@@ -136,6 +177,27 @@ def test_dropout2d_blanks_whole_channels(shape):
         (lambda: F.dropout(np.zeros(2), "a"), TypeError, "dropout: p must be a number, got 'a'"),
         (lambda: F.dropout2d(np.zeros((2, 3))), ValueError, r"dropout2d: input must be \(N, C"),
         (lambda: F.flatten(np.zeros(2), 1), ValueError, "flatten: start_dim 1 is out of"),
+        (
+            lambda: F.dropout(np.ones(2, "f2")),
+            TypeError,
+            "dropout: input must be float32 or float64",
+        ),
+        (
+            lambda: _core.dropout_forward(np.zeros(3), np.zeros(2, np.float32), 0.5),
+            ValueError,
+            "dropout: noise must cut input into equal parts, got 2 for 3 elements",
+        ),
+        (
+            lambda: _core.split(np.zeros(3), [(2,), (2,)], 0),
+            ValueError,
+            r"split: array must have shape \(4,\), got \(3,\)",
+        ),
+        (
+            lambda: _core.concatenate([np.array([None])], 0),
+            TypeError,
+            "cat: tensors must not hold objects",
+        ),
+        (lambda: _core.pad(np.array([None]), [1, 1], 0.0), TypeError, "pad: input must not hold"),
         (lambda: convolite.manual_seed(-1), ValueError, "manual_seed: seed must not be negative"),
         (lambda: convolite.manual_seed(1.5), TypeError, "manual_seed: seed must be an int"),
     ],

@@ -25,14 +25,13 @@ class Activation(Function):
     @staticmethod
     def forward(ctx: Context, input: Array, name: str, parameter: float) -> Array:
         output = _core.activation_forward(name, input, parameter)
-        ctx.save(at=output if name in _SAVES_OUTPUT else input)
-        ctx.name, ctx.parameter = name, parameter
+        ctx.saved = name, output if name in _SAVES_OUTPUT else input, parameter
         return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        grad_input = _core.activation_backward(ctx.name, grad_output, ctx.saved.at, ctx.parameter)
-        return grad_input, None, None
+        name, at, parameter = ctx.saved
+        return _core.activation_backward(name, grad_output, at, parameter), None, None
 
 
 class Softmax(Function):
@@ -43,13 +42,13 @@ class Softmax(Function):
     @staticmethod
     def forward(ctx: Context, input: Array, axis: int) -> Array:
         output = _core.softmax_forward(input, axis)
-        ctx.save(output=output)
-        ctx.axis = axis
+        ctx.saved = output, axis
         return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        return _core.softmax_backward(grad_output, ctx.saved.output, ctx.axis), None
+        output, axis = ctx.saved
+        return _core.softmax_backward(grad_output, output, axis), None
 
 
 class LogSoftmax(Function):
@@ -60,13 +59,13 @@ class LogSoftmax(Function):
     @staticmethod
     def forward(ctx: Context, input: Array, axis: int) -> Array:
         output = _core.log_softmax_forward(input, axis)
-        ctx.save(output=output)
-        ctx.axis = axis
+        ctx.saved = output, axis
         return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        return _core.log_softmax_backward(grad_output, ctx.saved.output, ctx.axis), None
+        output, axis = ctx.saved
+        return _core.log_softmax_backward(grad_output, output, axis), None
 
 
 def _activate(name: str, input: Any, parameter: float = 0.0) -> Tensor:

@@ -33,25 +33,19 @@ class Conv2d(Function):
         output = _core.conv2d_forward(
             images, weight, bias, stride, padding, dilation, groups, activation
         )
-        needs_input, needs_weight = ctx.needs_input_grad[:2]
-        ctx.save(
-            images=images if needs_weight else None,
-            weight=weight if needs_input else None,
-            output=None if activation == "none" else output,
-        )
-        ctx.shapes = images.shape, weight.shape
-        ctx.geometry, ctx.activation, ctx.unbatched = geometry, activation, unbatched
+        passed = None if activation == "none" else output
+        ctx.saved = _operands(ctx, images, weight), geometry, activation, passed, unbatched
         return output[0] if unbatched else output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        saved = ctx.saved
-        if ctx.unbatched:
+        operands, geometry, activation, passed, unbatched = ctx.saved
+        if unbatched:
             grad_output = grad_output[None]
-        if saved.output is not None:
-            grad_output = _core.activation_backward(ctx.activation, grad_output, saved.output, 0.0)
+        if passed is not None:
+            grad_output = _core.activation_backward(activation, grad_output, passed, 0.0)
         grad_bias = _core.conv2d_backward_bias(grad_output) if ctx.needs_input_grad[2] else None
-        grad_input, grad_weight = _product_gradients(ctx, grad_output)
+        grad_input, grad_weight = _product_gradients(operands, geometry, grad_output, unbatched)
         return grad_input, grad_weight, grad_bias, None, None
 
 
@@ -70,50 +64,62 @@ class PooledConv2d(Function):
         activation: str,
         window: tuple[Pair, Pair, Quadruple, Pair, bool],
     ) -> Array:
-        ctx.unbatched = input.ndim == 3
-        images = input[None] if ctx.unbatched else input
-        output, offsets, ctx.convolved_shape = _core.pooled_conv2d_forward(
+        unbatched = input.ndim == 3
+        images = input[None] if unbatched else input
+        output, offsets, convolved_shape = _core.pooled_conv2d_forward(
             images, weight, bias, *geometry, activation, window
         )
-        needs_input, needs_weight = ctx.needs_input_grad[:2]
-        ctx.save(
-            images=images if needs_weight else None,
-            weight=weight if needs_input else None,
-            offsets=offsets,
-            output=None if activation == "none" else output,
-        )
-        ctx.shapes = images.shape, weight.shape
-        ctx.geometry, ctx.activation, ctx.window = geometry, activation, window
-        return output[0] if ctx.unbatched else output
+        passed = None if activation == "none" else output
+        pooling = offsets, convolved_shape, *window, activation, passed
+        ctx.saved = _operands(ctx, images, weight), geometry, pooling, unbatched
+        return output[0] if unbatched else output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        shape, grad_bias = ctx.convolved_shape, None
+        operands, geometry, pooling, unbatched = ctx.saved
+        if unbatched:
+            grad_output = grad_output[None]
+        grad_bias = None
         if ctx.needs_input_grad[2]:
-            grad_bias = _core.empty((shape[1],), grad_output.dtype)
-        rules = *ctx.window, ctx.activation, ctx.saved.output, grad_bias
-        unpooled = _core.max_pool2d_backward(
-            grad_output[None] if ctx.unbatched else grad_output, ctx.saved.offsets, shape, *rules
-        )
-        grad_input, grad_weight = _product_gradients(ctx, unpooled)
+            channels = pooling[1][1]
+            grad_bias = _core.empty((channels,), grad_output.dtype)
+        unpooled = _core.max_pool2d_backward(grad_output, *pooling, grad_bias)
+        grad_input, grad_weight = _product_gradients(operands, geometry, unpooled, unbatched)
         return grad_input, grad_weight, grad_bias, None, None, None
 
 
-def _product_gradients(ctx: Context, grad_convolved: Array) -> tuple[Array | None, Array | None]:
+# Images where the gradient of the filters is wanted, filters where that of the images is, and the
+# shapes of both.
+Operands = tuple[Array | None, Array | None, tuple[int, ...], tuple[int, ...]]
+
+
+def _operands(ctx: Context, images: Array, weight: Array) -> Operands:
+    """What the gradients of images and filters need of each other."""
+    needs_images, needs_weight = ctx.needs_input_grad[:2]
+    return (
+        images if needs_weight else None,
+        weight if needs_images else None,
+        images.shape,
+        weight.shape,
+    )
+
+
+def _product_gradients(
+    operands: Operands,
+    geometry: tuple[Pair, Quadruple, Pair, int],
+    grad_convolved: Array,
+    unbatched: bool,
+) -> tuple[Array | None, Array | None]:
     """The gradients of the images and of the filters, where they are wanted."""
-    grad_input = grad_weight = None
-    images_shape, weight_shape = ctx.shapes
-    if ctx.needs_input_grad[0]:
-        grad_input = _core.conv2d_backward_input(
-            grad_convolved, ctx.saved.weight, images_shape, *ctx.geometry
-        )
-        if ctx.unbatched:
-            grad_input = grad_input[0]
-    if ctx.needs_input_grad[1]:
-        grad_weight = _core.conv2d_backward_weight(
-            grad_convolved, ctx.saved.images, weight_shape, *ctx.geometry
-        )
-    return grad_input, grad_weight
+    images, weight, images_shape, weight_shape = operands
+    grad_images = grad_weight = None
+    if weight is not None:
+        grad_images = _core.conv2d_backward_input(grad_convolved, weight, images_shape, *geometry)
+        if unbatched:
+            grad_images = grad_images[0]
+    if images is not None:
+        grad_weight = _core.conv2d_backward_weight(grad_convolved, images, weight_shape, *geometry)
+    return grad_images, grad_weight
 
 
 def conv2d(
@@ -206,5 +212,5 @@ def _geometry(
         )
     steps = pair("conv2d", "stride", stride)
     spacing = pair("conv2d", "dilation", dilation)
-    borders = padding4("conv2d", padding, input_shape[-2:], weight_shape[2:], steps, spacing)
+    borders = padding4("conv2d", padding, input_shape, weight_shape, steps, spacing)
     return steps, borders, spacing, size("conv2d", "groups", groups)

@@ -23,30 +23,31 @@ class Linear(Function):
         rows = input if input.ndim == 2 else _as_rows(input)
         output = _core.linear_forward(rows, weight, bias, activation)
         needs_input, needs_weight = ctx.needs_input_grad[:2]
-        ctx.save(
-            rows=rows if needs_weight else None,
-            weight=weight if needs_input else None,
-            output=None if activation == "none" else output,
+        ctx.saved = (
+            rows if needs_weight else None,
+            weight if needs_input else None,
+            None if activation == "none" else output,
+            activation,
+            input.shape,
         )
-        ctx.activation = activation
-        ctx.input_shape = input.shape
         return output if input.ndim == 2 else output.reshape(*input.shape[:-1], output.shape[1])
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        saved = ctx.saved
-        if len(ctx.input_shape) != 2:
+        rows, weight, output, activation, input_shape = ctx.saved
+        needs_input, needs_weight, needs_bias, _ = ctx.needs_input_grad
+        if len(input_shape) != 2:
             grad_output = _as_rows(grad_output)
-        if saved.output is not None:
-            grad_output = _core.activation_backward(ctx.activation, grad_output, saved.output, 0.0)
+        if output is not None:
+            grad_output = _core.activation_backward(activation, grad_output, output, 0.0)
         grad_input = grad_weight = grad_bias = None
-        if ctx.needs_input_grad[0]:
-            grad_input = _core.linear_backward_input(grad_output, saved.weight)
-            if len(ctx.input_shape) != 2:
-                grad_input = grad_input.reshape(ctx.input_shape)
-        if ctx.needs_input_grad[1]:
-            grad_weight = _core.linear_backward_weight(grad_output, saved.rows)
-        if ctx.needs_input_grad[2]:
+        if needs_input:
+            grad_input = _core.linear_backward_input(grad_output, weight)
+            if len(input_shape) != 2:
+                grad_input = grad_input.reshape(input_shape)
+        if needs_weight:
+            grad_weight = _core.linear_backward_weight(grad_output, rows)
+        if needs_bias:
             grad_bias = _core.linear_backward_bias(grad_output)
         return grad_input, grad_weight, grad_bias, None
 

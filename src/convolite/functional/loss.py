@@ -33,47 +33,41 @@ class CrossEntropy(Function):
         ignore_index: int,
         reduction: str,
     ) -> Array:
-        loss, log_probabilities, ctx.total_weight = _core.cross_entropy_forward(
+        loss, log_probabilities, total_weight = _core.cross_entropy_forward(
             input, target, weight, label_smoothing, ignore_index, reduction
         )
-        ctx.save(log_probabilities=log_probabilities, target=target, weight=weight)
-        ctx.label_smoothing, ctx.ignore_index = label_smoothing, ignore_index
-        ctx.reduction = reduction
+        options = weight, label_smoothing, ignore_index, reduction, total_weight
+        ctx.saved = log_probabilities, target, options
         return loss
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        saved = ctx.saved
-        grad_input = _core.cross_entropy_backward(
-            np.asarray(grad_output),
-            saved.log_probabilities,
-            saved.target,
-            saved.weight,
-            ctx.label_smoothing,
-            ctx.ignore_index,
-            ctx.reduction,
-            ctx.total_weight,
-        )
+        log_probabilities, target, options = ctx.saved
+        grad_input = _core.cross_entropy_backward(grad_output, log_probabilities, target, *options)
         return grad_input, None, None, None, None, None
 
 
-class PickedLogLikelihood(Function):
-    """``-input[i, target[i]] * weight[target[i]]`` for each sample, 0 for an ignored one."""
+class NegativeLogLikelihood(Function):
+    """``-input[i, target[i]] * weight[target[i]]``, their sum or mean; ignored samples give 0."""
+
+    gives_new_arrays = True
 
     @staticmethod
-    def forward(ctx: Context, input: Array, target: NDArray[np.int64], weights: Array) -> Array:
-        ctx.save(target=target, weights=weights)
-        ctx.shape = input.shape
-        picked = np.take_along_axis(input, target[:, None], axis=1)[:, 0]
-        return np.where(weights == 0, weights, -picked * weights)
+    def forward(
+        ctx: Context,
+        input: Array,
+        target: NDArray[np.int64],
+        weight: Array | None,
+        ignore_index: int,
+        reduction: str,
+    ) -> Array:
+        loss, total_weight = _core.nll_loss_forward(input, target, weight, ignore_index, reduction)
+        ctx.saved = input.shape, target, weight, ignore_index, reduction, total_weight
+        return loss
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        grad_input = np.zeros(ctx.shape, grad_output.dtype)
-        with np.errstate(invalid="ignore"):  # a mean over no weight: infinity times 0 is NaN
-            grad_picked = -grad_output * ctx.saved.weights
-        np.put_along_axis(grad_input, ctx.saved.target[:, None], grad_picked[:, None], axis=1)
-        return grad_input, None, None
+        return _core.nll_loss_backward(grad_output, *ctx.saved), None, None, None, None
 
 
 class SquaredError(Function):
@@ -85,14 +79,13 @@ class SquaredError(Function):
     def forward(ctx: Context, left: Array, right: Array, reduction: str) -> Array:
         difference = _core.binary("subtract", left, right)
         squares = _core.binary("multiply", difference, difference)
-        ctx.save(difference=difference)
-        ctx.slope = 2.0 / max(squares.size, 1) if reduction == "mean" else 2.0
+        ctx.saved = difference, 2.0 / max(squares.size, 1) if reduction == "mean" else 2.0
         return squares if reduction == "none" else _core.reduce(reduction, squares, None, False)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        difference = ctx.saved.difference
-        upstream = grad_output * difference.dtype.type(ctx.slope)
+        difference, slope = ctx.saved
+        upstream = grad_output * difference.dtype.type(slope)
         grad_left = _core.binary("multiply", difference, upstream)
         grad_right = _core.unary("negative", grad_left) if ctx.needs_input_grad[1] else None
         return grad_left, grad_right, None
@@ -147,7 +140,7 @@ def cross_entropy(
         return _with_probabilities(logits, labels, class_weight, smoothing, reduction)
     classes = _classes(op, labels)
     options = (class_weight, smoothing, ignored, reduction)
-    if logits.ndim == 1 and classes.ndim == 0:
+    if classes.ndim == 0 and logits.ndim == 1:
         loss = CrossEntropy.apply(logits.reshape(1, logits.size), classes.reshape(1), *options)
         return loss.reshape(())
     return CrossEntropy.apply(logits, classes, *options)
@@ -210,22 +203,12 @@ def nll_loss(
     classes = _classes(op, numpys_array(target, op, "target"))
     ignored = _ignored(op, ignore_index)
     choice(op, "reduction", reduction, REDUCTIONS)
-    unbatched = likelihood.ndim == 1 and classes.ndim == 0
+    unbatched = classes.ndim == 0 and likelihood.ndim == 1
     if unbatched:
         likelihood, classes = likelihood.reshape(1, likelihood.size), classes.reshape(1)
-    _check_classes(op, likelihood.shape, classes, ignored)
-    counted = classes != ignored
-    classes = np.where(counted, classes, 0)
-    if weight is None:
-        weights = counted.astype(likelihood.dtype)
-    else:
-        weights = _class_weights(op, weight, likelihood)[classes] * counted
-    loss = PickedLogLikelihood.apply(likelihood, classes, weights)
-    if reduction == "mean":
-        total = float(weights.sum())
-        # Without any target it is 0 / 0, as in PyTorch, and its gradient 0.
-        return loss.sum() / total if counted.any() else loss.sum() + np.nan
-    return _reduced(loss.reshape(()) if unbatched else loss, reduction)
+    class_weight = None if weight is None else _class_weights(op, weight, likelihood)
+    loss = NegativeLogLikelihood.apply(likelihood, classes, class_weight, ignored, reduction)
+    return loss.reshape(()) if unbatched else loss
 
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Tensor:
@@ -270,6 +253,8 @@ def _ignored(op: str, value: Any) -> int:
 
 
 def _classes(op: str, labels: Array) -> NDArray[np.int64]:
+    if labels.dtype == np.int64:
+        return labels
     if labels.dtype.kind not in "iu":
         raise TypeError(f"{op}: target must hold integers, got {labels.dtype}")
     if labels.dtype.itemsize == 8 and labels.dtype.kind == "u" and (labels >> 63).any():
@@ -279,33 +264,9 @@ def _classes(op: str, labels: Array) -> NDArray[np.int64]:
 
 def _class_weights(op: str, weight: Any, input: Tensor) -> Array:
     weights = _weights(op, weight, input)
-    if weights.shape != (input.shape[1],):
+    if input.ndim > 1 and weights.shape != (input.shape[1],):
         raise ValueError(
             f"{op}: weight must have one value for each of {input.shape[1]} classes, "
-            f"got weight.shape = {weights.shape}"
+            f"got weight.shape = {weights.shape} (input.shape = {input.shape})"
         )
     return weights
-
-
-def _check_classes(
-    op: str, shape: tuple[int, ...], classes: NDArray[np.int64], ignored: int
-) -> None:
-    if len(shape) < 2:
-        raise ValueError(
-            f"{op}: input must have axes (N, C) or (N, C, ...), got input.shape = {shape}"
-        )
-    if shape[1] == 0:
-        raise ValueError(f"{op}: input must have at least one class, got input.shape = {shape}")
-    expected = shape[:1] + shape[2:]
-    if classes.shape != expected:
-        raise ValueError(
-            f"{op}: target must have shape {expected}, got {classes.shape} (input.shape = {shape})"
-        )
-    wrong = (classes != ignored) & ((classes < 0) | (classes >= shape[1]))
-    if wrong.any():
-        place = tuple(int(i) for i in np.argwhere(wrong)[0])
-        where = f"row {place[0]}" if len(place) == 1 else str(place)
-        raise ValueError(
-            f"{op}: target {classes[place]} at {where} is outside [0, {shape[1]}) "
-            f"(input.shape = {shape})"
-        )

@@ -39,41 +39,24 @@ class BatchNorm(Function):
             )
             if True not in ctx.needs_input_grad:
                 return output
-            mean, inv_std = _running(running, eps, input.dtype)
-        ctx.training, ctx.activation = training, activation
-        ctx.gated = residual is not None and activation != "none"
+            mean, inv_std = _core.batch_norm_statistics(running_mean, running_var, eps)
         # x_hat and the activation's derivative are recomputed from these: C floats each, not
         # another N*C*H*W. With a residual the output tells what passed, and is kept anyway.
-        ctx.save(
-            input=input,
-            weight=weight,
-            bias=bias,
-            mean=mean,
-            inv_std=inv_std,
-            output=output if ctx.gated else None,
-        )
+        passed = None if residual is None or activation == "none" else output
+        ctx.saved = input, weight, mean, inv_std, training, bias, activation, passed
         return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        saved = ctx.saved
         grad_input, grad_weight, grad_bias, passed = _core.batch_norm_backward(
-            grad_output,
-            saved.input,
-            saved.weight,
-            saved.mean,
-            saved.inv_std,
-            ctx.training,
-            saved.bias,
-            ctx.activation,
-            saved.output,
+            grad_output, *ctx.saved
         )
-        needed = ctx.needs_input_grad
+        needs_input, needs_weight, needs_bias, needs_residual = ctx.needs_input_grad[:4]
         return (
-            grad_input if needed[0] else None,
-            grad_weight if needed[1] else None,
-            grad_bias if needed[2] else None,
-            (passed if ctx.gated else grad_output) if needed[3] else None,
+            grad_input if needs_input else None,
+            grad_weight if needs_weight else None,
+            grad_bias if needs_bias else None,
+            (grad_output if passed is None else passed) if needs_residual else None,
             None,
             None,
         )
@@ -106,26 +89,17 @@ class PooledBatchNorm(Function):
             )
             if True not in ctx.needs_input_grad:
                 return output
-            mean, inv_std = _running(running, eps, input.dtype)
-        ctx.training, ctx.activation, ctx.window = training, activation, window
-        ctx.save(
-            input=input,
-            weight=weight,
-            mean=mean,
-            inv_std=inv_std,
-            offsets=offsets,
-            output=None if activation == "none" else output,
-        )
+            mean, inv_std = _core.batch_norm_statistics(running_mean, running_var, eps)
+        passed = None if activation == "none" else output
+        pooling = offsets, input.shape, *window, activation, passed
+        ctx.saved = pooling, (input, weight, mean, inv_std, training)
         return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        saved = ctx.saved
-        rules = *ctx.window, ctx.activation, saved.output
-        unpooled = _core.max_pool2d_backward(grad_output, saved.offsets, saved.input.shape, *rules)
-        grad_input, grad_weight, grad_bias, _ = _core.batch_norm_backward(
-            unpooled, saved.input, saved.weight, saved.mean, saved.inv_std, ctx.training
-        )
+        pooling, normalisation = ctx.saved
+        unpooled = _core.max_pool2d_backward(grad_output, *pooling)
+        grad_input, grad_weight, grad_bias, _ = _core.batch_norm_backward(unpooled, *normalisation)
         needed = ctx.needs_input_grad
         return (
             grad_input if needed[0] else None,
@@ -228,16 +202,10 @@ def _settings(
     )
 
 
-def _running(running: tuple[Any, Any], eps: float, dtype: Any) -> tuple[Array, Array]:
-    """Mean and inverse deviation that backward keeps: copies, for training may change them."""
-    mean, var = running
-    return mean.copy(), (1 / np.sqrt(var.astype(np.float64) + eps)).astype(dtype)
-
-
 def _statistics(argument: str, value: Any) -> Array | None:
     """The array behind running statistics, which must be changeable in place."""
-    if value is None:
-        return None
+    if value is None or type(value) is np.ndarray:
+        return value
     array = value.numpy() if isinstance(value, Tensor) else value
     if not isinstance(array, np.ndarray):
         raise TypeError(f"batch_norm: {argument} must be a Tensor or an array, got {kind(value)}")

@@ -30,22 +30,19 @@ class MaxPool2d(Function):
         found: list[Array] | None,
     ) -> Array:
         images = _batched(input)
-        ctx.input_shape, ctx.window, ctx.activation = images.shape, window, activation
-        ctx.unbatched = input.ndim == 3
         output, offsets = _core.max_pool2d_forward(images, *window, activation)
         # One byte for each output pixel, and the output if it tells what passed the activation.
-        ctx.save(offsets=offsets, output=None if activation == "none" else output)
+        passed = None if activation == "none" else output
+        ctx.saved = offsets, (images.shape, *window, activation, passed), input.ndim == 3
         if found is not None:
             found.append(offsets)
-        return output[0] if ctx.unbatched else output
+        return output[0] if input.ndim == 3 else output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        rules = *ctx.window, ctx.activation, ctx.saved.output
-        grad_input = _core.max_pool2d_backward(
-            _batched(grad_output), ctx.saved.offsets, ctx.input_shape, *rules
-        )
-        return grad_input[0] if ctx.unbatched else grad_input, None, None, None
+        offsets, rules, unbatched = ctx.saved
+        grad_input = _core.max_pool2d_backward(_batched(grad_output), offsets, *rules)
+        return grad_input[0] if unbatched else grad_input, None, None, None
 
 
 class AvgPool2d(Function):
@@ -58,15 +55,15 @@ class AvgPool2d(Function):
         ctx: Context, input: Array, rules: tuple[Pair, Pair, Quadruple, bool, bool, int]
     ) -> Array:
         images = _batched(input)
-        ctx.geometry = images.shape, *rules
-        ctx.unbatched = input.ndim == 3
+        ctx.saved = (images.shape, *rules), input.ndim == 3
         output = _core.avg_pool2d_forward(images, *rules)
-        return output[0] if ctx.unbatched else output
+        return output[0] if input.ndim == 3 else output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        grad_input = _core.avg_pool2d_backward(_batched(grad_output), *ctx.geometry)
-        return grad_input[0] if ctx.unbatched else grad_input, None
+        geometry, unbatched = ctx.saved
+        grad_input = _core.avg_pool2d_backward(_batched(grad_output), *geometry)
+        return grad_input[0] if unbatched else grad_input, None
 
 
 class AdaptiveAvgPool2d(Function):
@@ -77,15 +74,15 @@ class AdaptiveAvgPool2d(Function):
     @staticmethod
     def forward(ctx: Context, input: Array, output_size: Pair) -> Array:
         images = _batched(input)
-        ctx.input_shape = images.shape
-        ctx.unbatched = input.ndim == 3
+        ctx.saved = images.shape, input.ndim == 3
         output = _core.adaptive_avg_pool2d_forward(images, output_size)
-        return output[0] if ctx.unbatched else output
+        return output[0] if input.ndim == 3 else output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        grad_input = _core.adaptive_avg_pool2d_backward(_batched(grad_output), ctx.input_shape)
-        return grad_input[0] if ctx.unbatched else grad_input, None
+        input_shape, unbatched = ctx.saved
+        grad_input = _core.adaptive_avg_pool2d_backward(_batched(grad_output), input_shape)
+        return grad_input[0] if unbatched else grad_input, None
 
 
 @overload

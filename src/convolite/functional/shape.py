@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from convolite import random
-from convolite._args import choice, excerpt, flag, integer, items, number, room, size
+from convolite import _core, random
+from convolite._args import choice, flag, items, number, size
 from convolite.autograd import Array, Context, Function
 from convolite.tensor import Tensor, as_tensor
 
@@ -27,21 +27,16 @@ def flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 class Concatenate(Function):
     """Arrays put one after the other; the gradient is cut at the same places."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, axis: int, *inputs: Array) -> Array:
-        ctx.before = (slice(None),) * axis
-        ctx.lengths = [input.shape[axis] for input in inputs]
-        return np.concatenate(inputs, axis)
+        ctx.saved = [input.shape for input in inputs], axis
+        return _core.concatenate(inputs, axis)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        grads: list[Array | None] = [None]
-        end = 0
-        for length in ctx.lengths:
-            begin, end = end, end + length
-            part = *ctx.before, slice(begin, end)
-            grads.append(grad_output[part])
-        return tuple(grads)
+        return None, *_core.split(grad_output, *ctx.saved)
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
@@ -59,69 +54,26 @@ def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:
     TypeError, ValueError
         If there are none, or if their dtypes or shapes differ.
     """
-    given = items("cat", "tensors", tensors)
-    parts = [as_tensor(part, "cat", f"tensors[{i}]") for i, part in enumerate(given)]
-    if not parts:
-        raise ValueError("cat: tensors must hold at least one tensor, got none")
-    first = parts[0]
-    axis = integer("cat", "dim", dim)
-    if not -first.ndim <= axis < first.ndim:
-        raise ValueError(
-            f"cat: dim {axis} is out of range for {first.ndim} axes (shape = {first.shape})"
-        )
-    axis %= first.ndim
+    parts = items("cat", "tensors", tensors)
     for i, part in enumerate(parts):
-        if part.dtype != first.dtype:
-            raise TypeError(
-                f"cat: tensor {i} must be {first.dtype} like tensor 0, got {part.dtype}"
-            )
-        if part.ndim != first.ndim or _without(part.shape, axis) != _without(first.shape, axis):
-            raise ValueError(
-                f"cat: tensor {i} has shape {part.shape}, but tensor 0 has {first.shape}; "
-                f"they may differ along dim {axis} only"
-            )
-    return Concatenate.apply(axis, *parts)
-
-
-def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
-    return shape[:axis] + shape[axis + 1 :]
+        if not isinstance(part, Tensor):
+            parts[i] = as_tensor(part, "cat", f"tensors[{i}]")
+    return Concatenate.apply(size("cat", "dim", dim), *parts)
 
 
 class Pad(Function):
     """A border of a constant; a negative width cuts away instead."""
 
+    gives_new_arrays = True
+
     @staticmethod
-    def forward(
-        ctx: Context, input: Array, widths: tuple[tuple[int, int], ...], value: float
-    ) -> Array:
-        output = np.full(
-            [size + sum(width) for size, width in zip(input.shape, widths, strict=True)],
-            value,
-            input.dtype,
-        )
-        ctx.shape = input.shape
-        ctx.common = _common(input.shape, output.shape, widths)
-        inside, outside = ctx.common
-        output[outside] = input[inside]
-        return output
+    def forward(ctx: Context, input: Array, widths: list[int], value: float) -> Array:
+        ctx.saved = widths
+        return _core.pad(input, widths, value)
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        grad_input = np.zeros(ctx.shape, grad_output.dtype)
-        inside, outside = ctx.common
-        grad_input[inside] = grad_output[outside]
-        return grad_input, None, None
-
-
-def _common(
-    inner: tuple[int, ...], outer: tuple[int, ...], widths: tuple[tuple[int, int], ...]
-) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    """Where in an array and in the padded one the elements are that both have."""
-    inside, outside = [], []
-    for own, padded, (before, after) in zip(inner, outer, widths, strict=True):
-        inside.append(slice(max(-before, 0), own - max(-after, 0)))
-        outside.append(slice(max(before, 0), padded - max(after, 0)))
-    return tuple(inside), tuple(outside)
+        return _core.pad_backward(grad_output, ctx.saved), None, None
 
 
 def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0.0) -> Tensor:
@@ -144,44 +96,25 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
     """
     choice("pad", "mode", mode, ("constant",))
     tensor = as_tensor(input, "pad", "input")
-    given = [size("pad", "pad", width) for width in items("pad", "pad", pad)]
-    if len(given) % 2 or len(given) > 2 * tensor.ndim:
-        raise ValueError(
-            f"pad: pad must hold two widths for each of at most {tensor.ndim} axes, "
-            f"got {excerpt(tuple(given))}"
-        )
-    pairs = list(zip(given[::2], given[1::2], strict=True))
-    widths = ((0, 0),) * (tensor.ndim - len(pairs)) + tuple(reversed(pairs))
-    for length, (before, after) in zip(tensor.shape, widths, strict=True):
-        if length + min(before, 0) + min(after, 0) < 0:
-            raise ValueError(
-                f"pad: cannot cut {-min(before, 0) - min(after, 0)} from an axis of {length} "
-                f"(input.shape = {tensor.shape}, pad = {excerpt(tuple(given))})"
-            )
-    sizes = (length + sum(width) for length, width in zip(tensor.shape, widths, strict=True))
-    room("pad", "pad", tuple(given), sizes)
+    widths = [size("pad", "pad", width) for width in items("pad", "pad", pad)]
     return Pad.apply(tensor, widths, number("pad", "value", value))
 
 
 class Dropout(Function):
     """Multiplication by a random mask that is 0 or 1 / (1 - p)."""
 
+    gives_new_arrays = True
+
     @staticmethod
     def forward(ctx: Context, input: Array, p: float, mask_shape: tuple[int, ...]) -> Array:
-        kept = random.generator().random(mask_shape, np.float32) >= p
-        ctx.save(kept=kept)
-        ctx.scale = input.dtype.type(0.0 if p == 1.0 else 1.0 / (1.0 - p))
-        return _masked(input, kept, ctx.scale)
+        noise = random.generator().random(mask_shape, np.float32)
+        output, kept = _core.dropout_forward(input, noise, p)
+        ctx.saved = kept, p
+        return output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        return _masked(grad_output, ctx.saved.kept, ctx.scale), None, None
-
-
-def _masked(array: Array, kept: Array, scale: Any) -> Array:
-    blanked: Array = np.where(kept, array, array.dtype.type(0))
-    blanked *= scale
-    return blanked
+        return _core.dropout_backward(grad_output, *ctx.saved), None, None
 
 
 def dropout(input: Any, p: float = 0.5, training: bool = True) -> Tensor:
