@@ -70,20 +70,21 @@ class PooledConv2d(Function):
             images, weight, bias, *geometry, activation, window
         )
         passed = None if activation == "none" else output
-        pooling = offsets, convolved_shape, *window, activation, passed
+        pooling = offsets, convolved_shape, window, activation, passed
         ctx.saved = _operands(ctx, images, weight), geometry, pooling, unbatched
         return output[0] if unbatched else output
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
         operands, geometry, pooling, unbatched = ctx.saved
+        offsets, shape, window, activation, passed = pooling
         if unbatched:
             grad_output = grad_output[None]
         grad_bias = None
         if ctx.needs_input_grad[2]:
-            channels = pooling[1][1]
-            grad_bias = _core.empty((channels,), grad_output.dtype)
-        unpooled = _core.max_pool2d_backward(grad_output, *pooling, grad_bias)
+            grad_bias = _core.empty((shape[1],), grad_output.dtype)
+        rules = *window, activation, passed, grad_bias
+        unpooled = _core.max_pool2d_backward(grad_output, offsets, shape, *rules)
         grad_input, grad_weight = _product_gradients(operands, geometry, unpooled, unbatched)
         return grad_input, grad_weight, grad_bias, None, None, None
 

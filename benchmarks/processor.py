@@ -1,0 +1,42 @@
+"""What the processor can do: `convolite_bench` measures its arithmetic and its memory.
+
+cmake --preset release && cmake --build build/release --target convolite_bench
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+from pathlib import Path
+
+_BENCH = "build/release/csrc/benchmarks/convolite_bench"
+_ROOT = Path(__file__).resolve().parents[1]
+
+
+def add_bench(parser: argparse.ArgumentParser) -> None:
+    """The option that names the built program."""
+    parser.add_argument(
+        "--bench",
+        type=existing,
+        default=str(_ROOT / _BENCH),
+        help=f"the built convolite_bench; default: {_BENCH}",
+    )
+
+
+def existing(path: str) -> Path:
+    """The program's path; argparse prints the error."""
+    if not Path(path).is_file():
+        raise argparse.ArgumentTypeError(f"{path} is missing; build the target convolite_bench")
+    return Path(path)
+
+
+def peaks(bench: Path, threads: int) -> tuple[float, float]:
+    """GFLOP/s of multiply-adds in registers and GB/s of a large copy, read and written bytes."""
+    command = [bench, "--benchmark_filter=gemm/peak", "--benchmark_format=json"]
+    command += ["--benchmark_min_time=0.01"]
+    environment = {**os.environ, "CONVOLITE_NUM_THREADS": str(threads)}
+    answer = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    context = json.loads(answer.stdout)["context"]
+    return float(context["multiply-add peak, GFLOP/s"]), float(context["large copy, GB/s"])
