@@ -37,14 +37,14 @@ class GroupRows {
         step_(std::gcd(groups, lanes_)),
         rows_(rows),
         values_(groups / step_ * rows * lanes_) {
-    parallel_for(groups / step_, groups / step_ * rows * lanes_, [&](Index block, int) {
+    for (Index block = 0; block < groups / step_; ++block) {
       Index group = block * step_;
       for (Index lane = 0, run = 0; lane < lanes_; lane += run, group = 0) {
         run = std::min(lanes_ - lane, groups - group);
         table.gemm.transpose(run, rows, values + group * rows, rows,
                              values_.get() + block * rows * lanes_ + lane, lanes_);
       }
-    });
+    }
   }
 
   Index stride() const { return lanes_; }
