@@ -6,7 +6,8 @@ figure is the lower quartile of its calls. Sums of the results are compared.
 
 "of peak" is convolite's share of what the processor's multiply-adds reach in registers: the best
 that `convolite_bench` found, which takes its turn at every shape. Operations are counted by the
-definition: a method that needs fewer, as Winograd's, may exceed 100 %.
+definition: a method that needs fewer, as Winograd's, may exceed 100 %. What is printed meanwhile
+refers to the best so far.
 
     cmake --preset release && cmake --build build/release --target convolite_bench
     python benchmarks/kernels.py --peer-python PATH   # an interpreter that has torch

@@ -19,21 +19,16 @@ def add_bench(parser: argparse.ArgumentParser) -> None:
     """The option that names the built program."""
     parser.add_argument(
         "--bench",
-        type=existing,
-        default=str(_ROOT / _BENCH),
+        type=Path,
+        default=_ROOT / _BENCH,
         help=f"the built convolite_bench; default: {_BENCH}",
     )
 
 
-def existing(path: str) -> Path:
-    """The program's path; argparse prints the error."""
-    if not Path(path).is_file():
-        raise argparse.ArgumentTypeError(f"{path} is missing; build the target convolite_bench")
-    return Path(path)
-
-
 def peaks(bench: Path, threads: int) -> tuple[float, float]:
     """GFLOP/s of multiply-adds in registers and GB/s of a large copy, read and written bytes."""
+    if not bench.is_file():
+        raise SystemExit(f"--bench: {bench} is missing; build the target convolite_bench")
     command = [bench, "--benchmark_filter=gemm/peak", "--benchmark_format=json"]
     command += ["--benchmark_min_time=0.01"]
     environment = {**os.environ, "CONVOLITE_NUM_THREADS": str(threads)}

@@ -81,8 +81,10 @@ PROFILE = """\
 ### Where a step's time goes
 
 Shares of the time of steps that were taken apart: what runs in each function of the core, summed by
-kind, and Python around them. A pooling layer that runs within a convolution or a batch norm counts
-there; so do activations and shortcuts.
+kind, and all else as Python's, with numpy and the freeing of memory. In the forward pass an
+activation, a shortcut or a pooling layer counts with the convolution or batch norm that it runs in.
+In the backward pass pooling counts as pooling, with the gradient of the bias in front of it, and an
+activation behind a convolution as other.
 """
 ACCURACY = """\
 ## Time to accuracy

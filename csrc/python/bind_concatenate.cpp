@@ -8,11 +8,16 @@ namespace {
 
 constexpr const char* kOp = "cat";
 
+// With the byte order, where it is not the machine's.
+std::string text(const py::array& array) {
+  return py::str(array.dtype());
+}
+
 void check_dtypes(const std::vector<py::array>& arrays) {
   for (std::size_t i = 0; i < arrays.size(); ++i) {
     if (!arrays[i].dtype().equal(arrays[0].dtype())) {
-      fail_type(std::string(kOp) + ": tensor " + std::to_string(i) + " must be " +
-                dtype_name(arrays[0]) + " like tensor 0, got " + dtype_name(arrays[i]));
+      fail_type(std::string(kOp) + ": tensor " + std::to_string(i) + " must be " + text(arrays[0]) +
+                " like tensor 0, got " + text(arrays[i]));
     }
   }
 }
@@ -38,18 +43,26 @@ py::array join(const std::vector<py::array>& given, Index axis) {
   return output.array();
 }
 
-py::tuple cut(const py::array& any_array, const std::vector<Shape>& shapes, Index axis) {
+// None for a part that is not wanted.
+py::tuple cut(const py::array& any_array, const std::vector<Shape>& shapes, Index axis,
+              const std::vector<bool>& wanted) {
   const ConcatenateShape shape = ConcatenateShape::infer(shapes, axis);
   if (shape_of(any_array) != shape.output) {
     fail("split: array must have shape ", shape_text(shape.output), ", got ",
          shape_text(shape_of(any_array)));
   }
+  if (wanted.size() != shapes.size()) fail("split: wanted must tell of each part");
   refuse_objects("split", "array", any_array);
   const py::array array = contiguous(any_array);
   std::vector<OutputBytes> outputs;
   std::vector<Span<unsigned char>> parts;
   py::tuple results(shapes.size());
   for (std::size_t i = 0; i < shapes.size(); ++i) {
+    if (!wanted[i]) {
+      parts.push_back({});
+      results[i] = py::none();
+      continue;
+    }
     outputs.emplace_back("split", array.dtype(), shapes[i]);
     parts.push_back(outputs.back().span());
     results[i] = outputs.back().array();
@@ -65,7 +78,7 @@ py::tuple cut(const py::array& any_array, const std::vector<Shape>& shapes, Inde
 
 void bind_concatenate(py::module_& module) {
   module.def("concatenate", join, py::arg("arrays"), py::arg("axis"));
-  module.def("split", cut, py::arg("array"), py::arg("shapes"), py::arg("axis"));
+  module.def("split", cut, py::arg("array"), py::arg("shapes"), py::arg("axis"), py::arg("wanted"));
 }
 
 }  // namespace convolite::python

@@ -85,11 +85,14 @@ void add_in_place(const py::array& total_array, const py::array& addend_array) {
 
 // Whether none of the arrays is a view, and none is there twice; None counts for nothing.
 bool are_apart(const py::sequence& arrays) {
-  std::vector<py::handle> found;
-  for (const py::handle array : arrays) {
-    if (!py::isinstance<py::array>(array)) continue;
-    const bool is_view = py::isinstance<py::array>(py::reinterpret_borrow<py::array>(array).base());
-    if (is_view || std::find(found.begin(), found.end(), array) != found.end()) return false;
+  std::vector<py::array> found;
+  for (const py::object each : arrays) {  // a sequence may make its items as they are asked for
+    if (!py::isinstance<py::array>(each)) continue;
+    const auto array = py::reinterpret_borrow<py::array>(each);
+    for (const py::array& other : found) {
+      if (other.is(array)) return false;
+    }
+    if (py::isinstance<py::array>(array.base())) return false;
     found.push_back(array);
   }
   return true;

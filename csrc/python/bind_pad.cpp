@@ -1,6 +1,8 @@
 // convolite._core.pad and pad_backward, for elements of any type but Python objects.
 #include <convolite/pad.h>
 
+#include <cstdint>
+
 #include "arrays.h"
 
 namespace convolite::python {
@@ -31,7 +33,9 @@ py::array padded(const py::array& any_array, const Shape& widths, double value) 
 }
 
 py::array backward(const py::object& grad_output, Shape widths) {
-  for (Index& width : widths) width = -width;
+  for (Index& width : widths) {  // the only width without an opposite stays, and is refused
+    width = static_cast<Index>(0 - static_cast<std::uint64_t>(width));
+  }
   return padded(as_array(grad_output), widths, 0.0);
 }
 

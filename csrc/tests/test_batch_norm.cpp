@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "support/arrays.h"
 #include "support/cases.h"
@@ -204,6 +205,30 @@ TEST(BatchNorm, fixed_statistics_pass_the_gradient_straight_through) {
                                 {weight(edge), {}}, mean(edge), inv_std(edge), false,
                                 Activation::none, output, grad_weight.span(), grad_bias.span());
   });
+}
+
+template <class T>
+void check_inverse_deviation() {
+  Expected expected;
+  const std::vector<double> var = {0, 1e-30, 0.25, 1, 3, 1e12};
+  for (const double value : var) {
+    const double given = static_cast<double>(static_cast<T>(value));
+    expected.values.push_back(1 / std::sqrt(given + kEps));
+    expected.scale.push_back(expected.values.back());
+  }
+  const Argument<T> running_var(var);
+  check_everywhere<T>(expected, [&](Edge edge, Span<T> inv_std) {
+    batch_norm_inverse_deviation(running_var(edge), kEps, inv_std);
+  });
+}
+
+TEST(BatchNorm, the_inverse_deviation_of_running_variances_is_rounded_once) {
+  check_inverse_deviation<float>();
+  check_inverse_deviation<double>();
+  double value = 1;
+  EXPECT_NE("", message_of([&] {
+              batch_norm_inverse_deviation<double>({&value, 1}, -1, {&value, 1});
+            }));
 }
 
 TEST(BatchNormShape, refuses_impossible_shapes) {

@@ -88,6 +88,12 @@ TEST(ConcatenateShape, refuses_what_does_not_fit) {
       "cat: tensor 1 has shape (3, 2), but tensor 0 has (2, 3); they may differ along dim 0 only",
       infer({{2, 3}, {3, 2}}, 0));
   EXPECT_NE("", infer({{2, 3}, {3}}, 0));
+  const Index quarter = Index{1} << 62;
+  EXPECT_EQ(
+      "cat: lengths along dim 0 must not be negative and must fit in 64 bits together, got (-2,)",
+      infer({{5}, {-2}}, 0));
+  EXPECT_NE("", infer({{quarter}, {quarter}, {quarter}, {quarter}}, 0));
+  EXPECT_NE("", infer({{4, quarter}, {0, quarter}}, 0));
 }
 
 }  // namespace

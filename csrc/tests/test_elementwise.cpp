@@ -80,7 +80,8 @@ double size_of_terms(BinaryOperation operation, double a, double b, double resul
 const BinaryOperation kBinary[] = {
     BinaryOperation::add,     BinaryOperation::subtract,    BinaryOperation::multiply,
     BinaryOperation::divide,  BinaryOperation::power,       BinaryOperation::maximum,
-    BinaryOperation::minimum, BinaryOperation::power_slope, BinaryOperation::exponent_slope};
+    BinaryOperation::minimum, BinaryOperation::power_slope, BinaryOperation::exponent_slope,
+    BinaryOperation::equal};
 
 bool needs_positive_base(BinaryOperation operation) {
   return operation == BinaryOperation::power || operation == BinaryOperation::power_slope ||
@@ -150,6 +151,12 @@ TEST(Binary, finds_what_is_equal_and_slopes_of_small_powers) {
   const std::vector<double> a = Numbers(1).integers(50021), b = Numbers(2).integers(50021);
   check_exactly<float>(BinaryOperation::equal, a, b);
   check_exactly<double>(BinaryOperation::equal, a, b);
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  constexpr double nan = std::numeric_limits<double>::quiet_NaN();
+  const std::vector<double> left = {nan, nan, 0, -0.0, infinity, infinity};
+  const std::vector<double> right = {nan, 1, -0.0, -0.0, infinity, -infinity};
+  check_exactly<float>(BinaryOperation::equal, left, right);
+  check_exactly<double>(BinaryOperation::equal, left, right);
   check_exactly<float>(BinaryOperation::power_slope, a, {2});
   check_exactly<double>(BinaryOperation::power_slope, a, {2});
 }

@@ -2,6 +2,8 @@
 #include <convolite/pad.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+
 #include "support/arrays.h"
 #include "support/settings.h"
 
@@ -82,6 +84,15 @@ TEST(PadShape, merges_axes_without_a_border_and_refuses_wrong_widths) {
             infer({2}, {-2, -1}));
   constexpr Index most = (Index{1} << 31) - 1;
   EXPECT_NE("", infer({1, 1}, {most, most, most, most}));
+  const Index least = std::numeric_limits<Index>::min(), greatest = -(least + 1);
+  EXPECT_EQ("pad: widths must be smaller than 2^60, got (-9223372036854775808, 0)",
+            infer({5}, {least, 0}));
+  for (const Lengths& widths : {Lengths{greatest, greatest},
+                                {least, least},
+                                {greatest, least},
+                                {Index{1} << 62, Index{1} << 62}}) {
+    EXPECT_NE("", infer({5}, widths));
+  }
 }
 
 }  // namespace

@@ -48,7 +48,15 @@ class Context:
     """
 
     # With slots the contexts of all Functions look alike to Python, which is what makes them fast.
-    __slots__ = ("__dict__", "edges", "function", "needs_input_grad", "order", "saved")
+    __slots__ = (
+        "__dict__",
+        "__weakref__",
+        "edges",
+        "function",
+        "needs_input_grad",
+        "order",
+        "saved",
+    )
 
     function: type[Function]
     needs_input_grad: list[bool]
@@ -109,6 +117,7 @@ class Function:
                     needs_input_grad[i] = True
         ctx = Context()
         ctx.needs_input_grad = needs_input_grad
+        ctx.saved = None
         output = _around(cls.forward(ctx, *arrays), cls.tensor_type)
         if True in needs_input_grad:
             ctx.function = cls
@@ -154,6 +163,8 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
         for edge, grad in zip(node.edges, grads, strict=True):
             if edge is None or grad is None:
                 continue
+            if type(grad) is not np.ndarray:
+                grad = np.asarray(grad)  # arithmetic without axes leaves numpy's scalars
             new = function.gives_new_arrays and grad is not grad_output
             if new and not apart:
                 new = not _is_shared(grad, grads)
@@ -200,8 +211,7 @@ def _add_in_place(total: Array, addend: Array) -> bool:
 
 def _accumulate(leaf: Differentiable, grad: Array, is_new: bool) -> None:
     if leaf._grad is None:
-        array = grad if type(grad) is np.ndarray else np.asarray(grad)  # numpy gives scalars, too
-        leaf._grad = array if is_new else array.copy()
+        leaf._grad = grad if is_new else grad.copy()
         return
     total = gradient_of(leaf)
     if _add_in_place(total, grad):

@@ -188,7 +188,7 @@ def test_dropout2d_blanks_whole_channels(shape):
             "dropout: noise must cut input into equal parts, got 2 for 3 elements",
         ),
         (
-            lambda: _core.split(np.zeros(3), [(2,), (2,)], 0),
+            lambda: _core.split(np.zeros(3), [(2,), (2,)], 0, [True, True]),
             ValueError,
             r"split: array must have shape \(4,\), got \(3,\)",
         ),
@@ -196,6 +196,16 @@ def test_dropout2d_blanks_whole_channels(shape):
             lambda: _core.concatenate([np.array([None])], 0),
             TypeError,
             "cat: tensors must not hold objects",
+        ),
+        (
+            lambda: _core.concatenate([np.zeros(2, ">f4"), np.zeros(2, "<f4")], 0),
+            TypeError,
+            "cat: tensor 1 must be >f4 like tensor 0, got float32",
+        ),
+        (
+            lambda: _core.pad_backward(np.zeros(5), [-(2**63), 0]),
+            ValueError,
+            "pad: widths must be smaller than 2\\^60",
         ),
         (lambda: _core.pad(np.array([None]), [1, 1], 0.0), TypeError, "pad: input must not hold"),
         (lambda: convolite.manual_seed(-1), ValueError, "manual_seed: seed must not be negative"),
@@ -205,3 +215,28 @@ def test_dropout2d_blanks_whole_channels(shape):
 def test_wrong_calls_say_what_is_wrong(call, error, text):
     with pytest.raises(error, match=text):
         call()
+
+
+@pytest.mark.parametrize("dtype", ["i1", "?", "f2", "c16", "V3", ">f8"])
+def test_elements_of_any_size_are_padded_joined_and_split(dtype):
+    whole = np.frombuffer(bytes(range(96)), "i1")[: 6 * np.dtype(dtype).itemsize].view(dtype)
+    parts = whole[:4].reshape(2, 2), whole[4:].reshape(2, 1)
+    joined = _core.concatenate(list(parts), 1)
+    assert joined.dtype == whole.dtype
+    assert joined.tobytes() == whole[[[0, 1, 4], [2, 3, 5]]].tobytes()
+    shapes = [(2, 2), (2, 1)]
+    for part, cut in zip(parts, _core.split(joined, shapes, 1, [True, True]), strict=True):
+        assert cut.tobytes() == part.tobytes()
+    first, second = _core.split(joined, shapes, 1, [False, True])
+    assert first is None
+    assert second.tobytes() == parts[1].tobytes()
+    assert _core.pad(joined, [-1, 0, 0, -1], 0.0).tobytes() == joined[:1, 1:].tobytes()
+
+
+def test_arrays_are_apart_unless_one_is_a_view_or_there_twice():
+    array, other = np.zeros((2, 3)), np.zeros(3)
+    assert _core.are_apart((array, None, other))
+    assert _core.are_apart([])
+    assert not _core.are_apart((array, None, array))
+    assert not _core.are_apart((other, array[0]))
+    assert not _core.are_apart(array)  # whose rows are views that nobody keeps

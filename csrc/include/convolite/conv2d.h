@@ -76,7 +76,7 @@ struct Conv2dChoice {
   bool chosen = false;
   std::string reason;
 };
-// The menu from the top down to the method that runs this pass.
+// The menu from the top down to the method that runs this pass for float.
 std::vector<Conv2dChoice> conv2d_explain(const Conv2dShape&, Pass);
 
 }  // namespace convolite

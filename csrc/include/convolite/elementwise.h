@@ -10,7 +10,8 @@ namespace convolite {
 enum class UnaryOperation { negative, exp, log, sqrt, abs, sign, reciprocal };
 
 // equal gives 1 or 0. power_slope is the derivative of power(a, b) by a; exponent_slope that by the
-// exponent, where b is the power itself. Both are 0, not NaN, where b or a power of 0 says so.
+// exponent, where b is the power itself. They are 0, not NaN, where b is 0 or where a finite power
+// of 0 has no logarithm.
 enum class BinaryOperation {
   add,
   subtract,

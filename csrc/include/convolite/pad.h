@@ -19,7 +19,8 @@ struct PadShape {
   Index size = 1;             // elements of the output
 
   // The only validator. widths are pairs (before, after), beginning with the last axis. Fails on
-  // half a pair, on more pairs than axes, on a cut larger than its axis, and on 2^60 elements.
+  // half a pair, on more pairs than axes, on a cut larger than its axis, and on widths of 2^60 or
+  // so many elements.
   static PadShape infer(const std::vector<Index>& input, const std::vector<Index>& widths);
 };
 

@@ -19,7 +19,7 @@ struct GemmSize {
   Index m, n, k;
 };
 
-// Elements from one of `count` matrices of a kind to the next.
+// Elements from one of `count` matrices of a kind to the next, and between rows of C.
 struct GemmImages {
   Index count = 1;
   Index a_stride = 0, b_stride = 0, c_stride = 0;

@@ -1,5 +1,5 @@
-// One result for each element of one or two operands. Bound by memory traffic, except power.
-// The last, partial vector goes through the same vector code, so it rounds like all others.
+// One result for each element of one or two operands. Bound by memory traffic, except power and its
+// slopes. The last, partial vector goes through the same vector code, so it rounds like all others.
 
 template <class T, class Operation>
 CONVOLITE_INLINE void map(const T* a, std::ptrdiff_t count, T* output, Operation operation) {

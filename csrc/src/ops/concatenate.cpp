@@ -71,9 +71,14 @@ ConcatenateShape ConcatenateShape::infer(const std::vector<Shape>& inputs, Index
       fail(kOp, ": tensor ", i, " has shape ", shape_text(inputs[i]), ", but tensor 0 has ",
            shape_text(first), "; they may differ along dim ", place, " only");
     }
-    shape.output[place] += inputs[i][place];
+    const Index length = inputs[i][place];
+    if (length < 0 || __builtin_add_overflow(shape.output[place], length, &shape.output[place])) {
+      fail(kOp, ": lengths along dim ", place,
+           " must not be negative and must fit in 64 bits together, got ", shape_text(inputs[i]));
+    }
     shape.lengths.push_back(checked_product(kOp, inputs[i][place], inner));
   }
+  checked_product(kOp, shape.outer, checked_product(kOp, shape.output[place], inner));
   return shape;
 }
 
@@ -91,6 +96,7 @@ void split(const ConcatenateShape& shape, Index element_bytes, Span<const unsign
   assert(parts.size() == shape.lengths.size());
   for_each_piece(shape, element_bytes,
                  [&](std::size_t i, Index at_part, Index at_whole, std::size_t bytes) {
+                   if (parts[i].data == nullptr) return;
                    std::memcpy(parts[i].data + at_part, whole.data + at_whole, bytes);
                  });
 }

@@ -47,6 +47,11 @@ void check_widths(const std::vector<Index>& input, const std::vector<Index>& wid
     fail(kOp, ": pad must hold two widths for each of at most ", input.size(), " axes, got ",
          shape_text(widths));
   }
+  for (const Index width : widths) {
+    if (width <= -kMost || width >= kMost) {
+      fail(kOp, ": widths must be smaller than 2^60, got ", shape_text(widths));
+    }
+  }
   for (std::size_t i = 0; i < widths.size(); i += 2) {
     const Index length = input[input.size() - 1 - i / 2];
     const Index cut = -(std::min<Index>(widths[i], 0) + std::min<Index>(widths[i + 1], 0));

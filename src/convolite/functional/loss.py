@@ -128,6 +128,10 @@ def cross_entropy(
     ------
     TypeError, ValueError
         For dtypes, shapes and options that do not fit, and for a target outside [0, C).
+
+    Notes
+    -----
+    Backward reads the classes and weights again: they must not be written to before it.
     """
     op = "cross_entropy"
     logits = as_tensor(input, op, "input")
@@ -197,6 +201,10 @@ def nll_loss(
     ------
     TypeError, ValueError
         For dtypes and shapes that do not fit, and for a target outside [0, C).
+
+    Notes
+    -----
+    Backward reads the classes and weights again: they must not be written to before it.
     """
     op = "nll_loss"
     likelihood = as_tensor(input, op, "input")

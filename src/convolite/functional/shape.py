@@ -36,7 +36,8 @@ class Concatenate(Function):
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        return None, *_core.split(grad_output, *ctx.saved)
+        shapes, axis = ctx.saved
+        return None, *_core.split(grad_output, shapes, axis, ctx.needs_input_grad[1:])
 
 
 def cat(tensors: Sequence[Any], dim: int = 0) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from convolite import _core
 from convolite._args import excerpt, items, number
-from convolite.optim.optimizer import Group, Optimizer, State
+from convolite.optim.optimizer import Group, Optimizer, State, zeros_like
 
 
 class Adam(Optimizer):
@@ -65,7 +65,12 @@ class Adam(Optimizer):
         for batch in self._batches(group, _steps_taken):
             step = int(_steps_taken(batch.states[:1])[0]) + 1
             if step == 1:
-                kept = zip(batch.parameters, batch.zeros(), batch.zeros(), strict=True)
+                kept = zip(
+                    batch.parameters,
+                    zeros_like(batch.arrays),
+                    zeros_like(batch.arrays),
+                    strict=True,
+                )
                 for parameter, mean, square in kept:
                     self.state[parameter] = {
                         "step": step,

@@ -206,11 +206,12 @@ class Batch:
             each if type(each) is np.ndarray else each._data for each in gradients
         ]
 
-    def zeros(self) -> list[Array]:
-        """Zeros like each of the arrays, side by side in one piece of memory."""
-        memory = np.zeros(sum(array.size for array in self.arrays), self.arrays[0].dtype)
-        ends = list(accumulate(array.size for array in self.arrays))
-        return [
-            memory[end - array.size : end].reshape(array.shape)
-            for end, array in zip(ends, self.arrays, strict=True)
-        ]
+
+def zeros_like(arrays: list[Array]) -> list[Array]:
+    """Zeros like each of the arrays, side by side in one piece of memory."""
+    memory = np.zeros(sum(array.size for array in arrays), arrays[0].dtype)
+    ends = list(accumulate(array.size for array in arrays))
+    return [
+        memory[end - array.size : end].reshape(array.shape)
+        for end, array in zip(ends, arrays, strict=True)
+    ]

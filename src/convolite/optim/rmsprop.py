@@ -8,7 +8,7 @@ from typing import Any
 from convolite import _core
 from convolite._args import flag, not_negative
 from convolite.autograd import Array
-from convolite.optim.optimizer import Batch, Group, Optimizer
+from convolite.optim.optimizer import Batch, Group, Optimizer, zeros_like
 
 
 class RMSprop(Optimizer):
@@ -91,7 +91,9 @@ class RMSprop(Optimizer):
         try:
             return [state[name] for state in batch.states]
         except KeyError:
-            for parameter, zeros in zip(batch.parameters, batch.zeros(), strict=True):
-                self.state.setdefault(parameter, {}).setdefault(name, zeros)
+            members = zip(batch.parameters, batch.arrays, batch.states, strict=True)
+            new = {parameter: array for parameter, array, state in members if name not in state}
+            for parameter, zeros in zip(new, zeros_like([*new.values()]), strict=True):
+                self.state.setdefault(parameter, {})[name] = zeros
             batch.states = [self.state[parameter] for parameter in batch.parameters]
         return [state[name] for state in batch.states]

@@ -8,7 +8,7 @@ from typing import Any
 from convolite import _core
 from convolite._args import finite, flag, not_negative
 from convolite.autograd import Array
-from convolite.optim.optimizer import Group, Optimizer, State
+from convolite.optim.optimizer import Group, Optimizer, State, zeros_like
 
 
 class SGD(Optimizer):
@@ -71,7 +71,7 @@ class SGD(Optimizer):
             first_step = group["momentum"] != 0.0 and not batch.states[0]
             buffers: list[Array] = []
             if first_step:
-                buffers = batch.zeros()
+                buffers = zeros_like(batch.arrays)
                 for parameter, buffer in zip(batch.parameters, buffers, strict=True):
                     self.state[parameter] = {"momentum_buffer": buffer}
             elif group["momentum"]:

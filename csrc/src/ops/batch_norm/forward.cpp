@@ -86,7 +86,8 @@ void batch_norm_forward_inference(const BatchNormShape& shape, Span<const T> inp
   assert(residual.size == 0 || residual.size == shape.size());
   check_eps(eps);
   const View view(shape);
-  const Buffer<T> inv_std = inverse_deviations(shape.c, running_var, eps);
+  const Buffer<T> inv_std(shape.c);
+  inverse_deviations(running_var, eps, {inv_std.get(), shape.c});
   normalise(shape, view, input,
             ForwardCoefficients<T>(view, shape, affine, running_mean, {inv_std.get(), shape.c},
                                    activation),
@@ -97,8 +98,7 @@ template <class T>
 void batch_norm_inverse_deviation(Span<const T> running_var, double eps, Span<T> inv_std) {
   assert(running_var.size == inv_std.size);
   check_eps(eps);
-  const Buffer<T> values = inverse_deviations(inv_std.size, running_var, eps);
-  std::copy_n(values.get(), inv_std.size, inv_std.data);
+  inverse_deviations(running_var, eps, inv_std);
 }
 
 #define CONVOLITE_INSTANTIATE(T)                                                                  \

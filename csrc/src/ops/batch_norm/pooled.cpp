@@ -95,7 +95,8 @@ void pooled_batch_norm_forward_inference(const PooledBatchNormShape& shape, Span
     });
   }
   check_eps(eps);
-  const Buffer<T> inv_std = inverse_deviations(shape.norm.c, running_var, eps);
+  const Buffer<T> inv_std(shape.norm.c);
+  inverse_deviations(running_var, eps, {inv_std.get(), shape.norm.c});
   const ForwardCoefficients<T> coefficients(view, shape.norm, affine, running_mean,
                                             {inv_std.get(), shape.norm.c}, Activation::none);
   normalise_and_pool(shape, input, coefficients, activation, output, offsets);

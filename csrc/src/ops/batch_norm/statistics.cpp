@@ -152,12 +152,10 @@ void batch_statistics(const BatchNormShape& shape, const View& view, Span<const 
 }
 
 template <class T>
-Buffer<T> inverse_deviations(Index channels, Span<const T> running_var, double eps) {
-  Buffer<T> inv_std(channels);
-  for (Index c = 0; c < channels; ++c) {
+void inverse_deviations(Span<const T> running_var, double eps, Span<T> inv_std) {
+  for (Index c = 0; c < inv_std.size; ++c) {
     inv_std[c] = static_cast<T>(1 / std::sqrt(static_cast<double>(running_var[c]) + eps));
   }
-  return inv_std;
 }
 
 void check_eps(double eps) {
@@ -167,7 +165,7 @@ void check_eps(double eps) {
 #define CONVOLITE_INSTANTIATE(T)                                                         \
   template void batch_statistics(const BatchNormShape&, const View&, Span<const T>,      \
                                  const RunningStatistics<T>&, double, Span<T>, Span<T>); \
-  template Buffer<T> inverse_deviations(Index, Span<const T>, double);
+  template void inverse_deviations(Span<const T>, double, Span<T>);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)
 #undef CONVOLITE_INSTANTIATE

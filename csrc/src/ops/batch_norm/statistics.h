@@ -15,7 +15,7 @@ void batch_statistics(const BatchNormShape&, const View&, Span<const T> input,
 
 // 1 / sqrt(running_var + eps), (c).
 template <class T>
-Buffer<T> inverse_deviations(Index channels, Span<const T> running_var, double eps);
+void inverse_deviations(Span<const T> running_var, double eps, Span<T> inv_std);
 
 void check_eps(double eps);
 

@@ -255,14 +255,11 @@ class DirectConvolution {
     tile.b = packed + packed_offset(run.phase, panel) + run.depth_begin * panels_.width(panel);
     const auto& tile_of_height = table_.gemm.tile[panels_.vectors(panel) - 1];
     const Index pixels = run.pixel_end - run.pixel_begin;
-    const Index tiles = ceil_divide(pixels, table_.gemm.rows);
-    Index begin = 0;
-    for (Index i = 1; i <= tiles; ++i) {
-      const Index end = pixels * i / tiles;
-      tile.a_rows = worker.a_rows.get() + run.pixel_begin + begin;
-      tile.c_rows = worker.c_rows.get() + run.pixel_begin + begin;
-      tile_of_height[end - begin - 1](tile);
-      begin = end;
+    const EvenParts tiles(pixels, ceil_divide(pixels, table_.gemm.rows));
+    for (Index i = 0; i < tiles.count(); ++i) {
+      tile.a_rows = worker.a_rows.get() + run.pixel_begin + tiles.first(i);
+      tile.c_rows = worker.c_rows.get() + run.pixel_begin + tiles.first(i);
+      tile_of_height[tiles.size(i) - 1](tile);
     }
   }
 

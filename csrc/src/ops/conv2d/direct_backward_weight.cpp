@@ -207,12 +207,11 @@ class BackwardWeight {
     tile.accumulate = accumulate;
     const auto& kernels_of_width = table_.gemm.tile[panels_.vectors(panel) - 1];
     // Dealt out evenly: see DirectConvolution::multiply.
-    const Index tiles = ceil_divide(rows, table_.gemm.rows);
-    for (Index i = 0; i < tiles; ++i) {
-      const Index row = rows * i / tiles, end = rows * (i + 1) / tiles;
-      tile.a_rows = worker.a_rows.get() + row;
-      tile.c_rows = worker.c_rows.get() + row;
-      kernels_of_width[end - row - 1](tile);
+    const EvenParts tiles(rows, ceil_divide(rows, table_.gemm.rows));
+    for (Index i = 0; i < tiles.count(); ++i) {
+      tile.a_rows = worker.a_rows.get() + tiles.first(i);
+      tile.c_rows = worker.c_rows.get() + tiles.first(i);
+      kernels_of_width[tiles.size(i) - 1](tile);
     }
   }
 

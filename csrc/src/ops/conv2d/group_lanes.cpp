@@ -26,34 +26,34 @@ constexpr Index kMostTasks = 64;
 constexpr Index kMostChannels = 8;
 constexpr Index kMostRowsBytes = Index{4} << 20;
 
-// Values of the groups that a vector of units meets: [first group][row][lane]. Vectors begin at
-// multiples of the lanes, hence with groups that are multiples of the common divisor. Dense, so
-// that the filters of a few results stay in the first cache.
+// Values of the groups that a vector of units meets: [vector][row][lane], as many vectors as there
+// are until the groups come round again. Dense, so that the filters of a few results stay in the
+// first cache. Laid out by one thread: shared by two, so little work waited longer than it took.
 template <class T>
 class GroupRows {
  public:
-  GroupRows(const KernelTable<T>& table, Index groups, Index rows, const T* values)
+  GroupRows(const KernelTable<T>& table, Index vectors, Index groups, Index rows, const T* values)
       : lanes_(table.lanes),
-        step_(std::gcd(groups, lanes_)),
         rows_(rows),
-        values_(groups / step_ * rows * lanes_) {
-    for (Index block = 0; block < groups / step_; ++block) {
-      Index group = block * step_;
+        vectors_(std::min(vectors, groups / std::gcd(groups, lanes_))),
+        values_(vectors_ * rows * lanes_) {
+    for (Index vector = 0; vector < vectors_; ++vector) {
+      Index group = vector * lanes_ % groups;
       for (Index lane = 0, run = 0; lane < lanes_; lane += run, group = 0) {
         run = std::min(lanes_ - lane, groups - group);
         table.gemm.transpose(run, rows, values + group * rows, rows,
-                             values_.get() + block * rows * lanes_ + lane, lanes_);
+                             values_.get() + vector * rows * lanes_ + lane, lanes_);
       }
     }
   }
 
   Index stride() const { return lanes_; }
-  const T* at(Index row, Index group) const {
-    return values_.get() + (group / step_ * rows_ + row) * lanes_;
+  const T* at(Index row, Index vector) const {
+    return values_.get() + (vector % vectors_ * rows_ + row) * lanes_;
   }
 
  private:
-  Index lanes_, step_, rows_;
+  Index lanes_, rows_, vectors_;
   Buffer<T> values_;
 };
 
@@ -72,7 +72,7 @@ class GroupLaneConvolution {
         units_(lattice.result.n * lattice.groups),
         lane_blocks_(ceil_divide(units_, table_.lanes)),
         band_(lattice, table_.lanes, sizeof(T), lane_blocks_),
-        weight_(table_, lattice.groups,
+        weight_(table_, lane_blocks_, lattice.groups,
                 lattice.source_channels() * lattice.result_channels() * kernel.h * kernel.w,
                 weight) {
     for (const Phase& phase : lattice.phases) list_taps(phase, kernel);
@@ -85,7 +85,7 @@ class GroupLaneConvolution {
     const WorkerScratch<T> bands = band_.bands<T>(workers.count);
     const WorkerScratch<T> tiles(
         workers.count, std::min<Index>(kLanesTogether, lattice_.result_channels()) * tile_stride());
-    const GroupRows<T> biases(table_, lattice_.groups,
+    const GroupRows<T> biases(table_, lane_blocks_, lattice_.groups,
                               bias == nullptr ? 0 : lattice_.result_channels(), bias);
     const Job job{source, bias == nullptr ? nullptr : &biases, activation, result};
     parallel_for(tasks, workers, [&](Index task, int worker) {
@@ -165,7 +165,7 @@ class GroupLaneConvolution {
     }
     for (Index k = 0; k < results;) {
       const Index together = results - k >= kLanesTogether ? kLanesTogether : 1;
-      convolve(job, block, unit % lattice_.groups, k, together, band, tile);
+      convolve(job, block, item / blocks(), k, together, band, tile);
       for (const Index end = k + together; k < end; ++k) {
         T* const rows =
             job.result + (unit * results + k) * result_plane + block.row * lattice_.result.w;
@@ -176,8 +176,8 @@ class GroupLaneConvolution {
     }
   }
 
-  // The result channels [channel, channel + together) of a group.
-  void convolve(const Job& job, const LaneBlock& block, Index group, Index channel, Index together,
+  // The result channels [channel, channel + together) of a vector of units.
+  void convolve(const Job& job, const LaneBlock& block, Index vector, Index channel, Index together,
                 const T* band, T* tile) const {
     const Index lanes = table_.lanes, width = lattice_.result.w;
     GemmTileArguments<T> clamp{};
@@ -185,10 +185,10 @@ class GroupLaneConvolution {
     GroupLaneArguments<T> arguments{};
     arguments.step = lattice_.step.w * lanes;
     arguments.row_step = lattice_.step.h * band_.row_stride();
-    arguments.weight = weight_.at(channel * filters_.result, group);
+    arguments.weight = weight_.at(channel * filters_.result, vector);
     arguments.weight_stride = filters_.result * weight_.stride();
     if (job.bias != nullptr) {
-      arguments.bias = job.bias->at(channel, group);
+      arguments.bias = job.bias->at(channel, vector);
       arguments.bias_stride = job.bias->stride();
     }
     arguments.result_stride = tile_stride();

@@ -70,8 +70,8 @@ class LaneBand {
 
   const TapLattice& lattice_;
   Index lanes_;
-  // Zeros before the first row, which is all zero, as is the last; those after a row serve the
-  // next.
+  // Zeros before the first row, which is all zero, as is the one behind a block's last; those after
+  // a row serve the next.
   Index lead_ = 0, pitch_ = 0;
   Index rows_ = 1, most_source_rows_ = 1, channel_stride_ = 0;
   std::vector<LaneBlock> blocks_;
