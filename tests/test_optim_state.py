@@ -178,3 +178,15 @@ def test_parameters_at_different_steps_are_each_corrected_by_their_own(rng):
     for parameter, single in zip(parameters, alone, strict=True):
         np.testing.assert_array_equal(parameter.numpy(), single.numpy())
     assert [together.state[each]["step"] for each in parameters] == [3, 3, 2, 2]
+
+
+def test_rmsprop_makes_room_for_new_parameters_alone():
+    first, late = (convolite.tensor(np.ones(size), requires_grad=True) for size in (1000, 3))
+    optimizer = optim.RMSprop([first, late], lr=0.1)
+    first.grad = np.ones(1000)
+    optimizer.step()
+    before = optimizer.state[first]["square_avg"]
+    late.grad = np.ones(3)
+    optimizer.step()
+    assert optimizer.state[first]["square_avg"] is before
+    assert optimizer.state[late]["square_avg"].base.size == 3

@@ -240,3 +240,15 @@ def test_arrays_are_apart_unless_one_is_a_view_or_there_twice():
     assert not _core.are_apart((array, None, array))
     assert not _core.are_apart((other, array[0]))
     assert not _core.are_apart(array)  # whose rows are views that nobody keeps
+
+
+def test_joining_copies_no_gradient_that_nobody_wants(monkeypatch):
+    wanted = []
+    split = _core.split
+    monkeypatch.setattr(
+        _core, "split", lambda *arguments: wanted.append(list(arguments[3])) or split(*arguments)
+    )
+    part = convolite.tensor([[1.0, 2.0]], requires_grad=True)
+    F.cat([np.ones((3, 2), np.float32), part], 0).sum().backward()
+    assert wanted == [[False, True]]
+    assert part.grad.tolist() == [[1, 1]]
