@@ -458,8 +458,9 @@ def test_a_gradient_too_many_is_noticed():
         Wrong.apply(leaf(1.0)).backward()
 
 
+@pytest.mark.parametrize("behind", [lambda input: input, convolite.functional.relu])
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_gradient_that_numpy_made_a_scalar_is_kept_as_an_array(times):
+def test_a_gradient_that_numpy_made_a_scalar_is_an_array_to_all_others(behind, times):
     class Double(Function):
         @staticmethod
         def forward(ctx, input):
@@ -467,11 +468,12 @@ def test_a_gradient_that_numpy_made_a_scalar_is_kept_as_an_array(times):
 
         @staticmethod
         def backward(ctx, grad_output):
+            assert ctx.saved is None
             return (grad_output * 2,)
 
     input = convolite.tensor(np.float32(3), requires_grad=True)
     for _ in range(times):
-        Double.apply(input).backward()
+        Double.apply(behind(input)).backward()
     convolite.optim.SGD([input], lr=0.5).step()
     assert (input.grad.item(), input.item()) == (2 * times, 3 - times)
 

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from convolite import _core, functional, reference, tensor
-from convolite.autograd import Function
 from support.arrays import awkward_layouts, distinct, floats_of_every_size, integers, normals
 from support.compare import assert_close, assert_exact, assert_same_bits, assert_units
 from support.gradcheck import assert_gradients
@@ -256,19 +255,3 @@ def test_the_largest_numbers_are_kept_or_cut_off(name: str, dtype, isa: str) -> 
     np.testing.assert_array_equal(
         backward(name, np.ones_like(input), -input, np.zeros_like(input)), 0
     )
-
-
-def test_a_function_may_keep_nothing_and_give_numpys_scalars():
-    class Twice(Function):
-        @staticmethod
-        def forward(ctx, input):
-            return input * 2
-
-        @staticmethod
-        def backward(ctx, grad_output):
-            assert ctx.saved is None
-            return (grad_output * 2,)  # of an array without axes: a scalar
-
-    number = tensor(np.array(3.0), requires_grad=True)
-    Twice.apply(functional.relu(number)).backward()
-    assert number.grad.tolist() == 2
