@@ -85,9 +85,10 @@ needs_affinity = pytest.mark.skipif(
 )
 
 
-def printed(code: str, cpus: set[int]) -> str:
-    """What a fresh process prints that may use these CPUs and has no setting of threads."""
+def printed(code: str, cpus: set[int], **settings: str) -> str:
+    """What a fresh process prints that may use these CPUs and has these settings of threads."""
     clean = {k: v for k, v in os.environ.items() if "OMP" not in k and "NUM_THREADS" not in k}
+    clean |= settings
     code = f"import os; os.sched_setaffinity(0, {cpus})\n{code}"
     run = subprocess.run([sys.executable, "-c", code], env=clean, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
@@ -123,6 +124,55 @@ assert np.array_equal(_core.matmul(square, square), alone)
 print(*counts, convolite.get_num_threads())
 """
     assert printed(code, {min(os.sched_getaffinity(0))}) == "1 3"
+
+
+COUNT = "import convolite; print(convolite.get_num_threads(), len(os.sched_getaffinity(0)))"
+
+
+def threads_and_mask(cpus: list[int], **settings: str) -> tuple[int, int]:
+    """How many threads a process with these CPUs has, and how many CPUs its first thread."""
+    threads, mask = printed(COUNT, set(cpus), **settings).split()
+    return int(threads), int(mask)
+
+
+@needs_affinity
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"OMP_PROC_BIND": "true"},
+        {"OMP_PROC_BIND": "close"},
+        {"OMP_PROC_BIND": "spread"},
+        {"OMP_PROC_BIND": "true", "OMP_PLACES": "threads"},
+        {"OMP_PLACES": "cores"},
+        {"GOMP_CPU_AFFINITY": "0-4095"},
+    ],
+    ids=str,
+)
+def test_bound_threads_are_as_many_as_the_cpus_that_they_are_bound_to(
+    settings: dict[str, str],
+) -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    for cpus in (allowed, allowed[:1]):
+        assert threads_and_mask(cpus, **settings)[0] == len(cpus)
+
+
+@needs_affinity
+def test_threads_that_share_a_place_are_as_many_as_its_cpus() -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    one_place = {"OMP_PLACES": f"{{{allowed[-1]}}}"}
+    with_primary = {"OMP_PROC_BIND": "master", "OMP_PLACES": "threads"}
+    for settings in (one_place, with_primary):
+        threads, mask = threads_and_mask(allowed, **settings)
+        if mask == len(allowed) > 1:
+            pytest.skip("the core was not built with OpenMP, so nothing is bound")
+        assert threads == 1
+
+
+@needs_affinity
+def test_places_without_binding_change_nothing() -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    unbound = {"OMP_PROC_BIND": "false", "OMP_PLACES": "cores"}
+    assert threads_and_mask(allowed, **unbound) == (len(allowed), len(allowed))
 
 
 @pytest.mark.parametrize(

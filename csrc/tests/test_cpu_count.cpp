@@ -1,6 +1,7 @@
 // How many threads a process gets: container quota files of both kinds, and the environment.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
@@ -98,9 +99,9 @@ class Variable {
   std::string former_;
 };
 
-int threads_with(const std::string& ours, const std::string& openmp) {
+int threads_with(const std::string& ours, const std::string& openmp, int bound_cpus = 0) {
   const Variable first("CONVOLITE_NUM_THREADS", ours), second("OMP_NUM_THREADS", openmp);
-  return default_thread_count();
+  return default_thread_count(bound_cpus);
 }
 
 TEST(DefaultThreadCount, our_variable_comes_before_openmps) {
@@ -117,6 +118,15 @@ TEST(DefaultThreadCount, without_variables_it_is_at_most_the_machine) {
   EXPECT_GE(count, 1);
   EXPECT_LE(count, static_cast<int>(std::thread::hardware_concurrency()));
   EXPECT_EQ(count, threads_with("", "many"));
+}
+
+TEST(DefaultThreadCount, bound_cpus_count_instead_of_the_mask_and_after_the_variables) {
+  const int several = 1 + threads_with("", "");
+  const int limit = cgroup_cpu_limit("/sys/fs/cgroup");
+  EXPECT_EQ(limit > 0 ? std::min(limit, several) : several, threads_with("", "", several));
+  EXPECT_EQ(1, threads_with("", "", 1));
+  EXPECT_EQ(5, threads_with("5", "3", 1));
+  EXPECT_EQ(3, threads_with("", "3", 1));
 }
 
 TEST(DefaultThreadCount, refuses_what_is_no_positive_integer) {

@@ -48,7 +48,7 @@ int cgroup_cpu_limit(const std::string& root) {
   return v1_quota >> quota && v1_period >> period ? quota_to_cpus(quota, period) : 0;
 }
 
-int default_thread_count() {
+int default_thread_count(int bound_cpus) {
   if (const char* text = std::getenv("CONVOLITE_NUM_THREADS"); text && *text) {
     const int count = positive_number(text, true);
     if (count == 0) fail("CONVOLITE_NUM_THREADS=", text, " is not an integer from 1 to 4096");
@@ -57,7 +57,7 @@ int default_thread_count() {
   if (const char* text = std::getenv("OMP_NUM_THREADS")) {
     if (const int count = positive_number(text, false)) return count;
   }
-  int count = std::max(1, affinity_count());
+  int count = std::max(1, bound_cpus > 0 ? bound_cpus : affinity_count());
   if (const int limit = cgroup_cpu_limit("/sys/fs/cgroup")) count = std::min(count, limit);
   return count;
 }

@@ -9,13 +9,14 @@
 #include <algorithm>
 #include <atomic>
 #include <exception>
+#include <set>
+#include <vector>
 
 #include "runtime/cpu_count.h"
 #ifdef _OPENMP
 #include <omp.h>
 #else
 #include <thread>
-#include <vector>
 #endif
 
 namespace convolite {
@@ -34,6 +35,27 @@ struct TaskScope {
   TaskScope() { inside_task = true; }
   ~TaskScope() { inside_task = false; }
 };
+
+// How many CPUs OpenMP binds threads to, 0 when it binds none. The mask of a bound thread does not
+// say: it has one CPU, or those of one place.
+int bound_cpu_count() {
+#ifdef _OPENMP
+  const omp_proc_bind_t binding = omp_get_proc_bind();
+  if (binding == omp_proc_bind_false) return 0;
+  // All threads of a team go where the first one is, or each to a place of its own.
+  const bool to_one_place = binding == omp_proc_bind_master;
+  std::set<int> cpus;
+  for (int place = 0; place < omp_get_num_places(); ++place) {
+    if (to_one_place && place != omp_get_place_num()) continue;
+    std::vector<int> members(static_cast<std::size_t>(omp_get_place_num_procs(place)));
+    omp_get_place_proc_ids(place, members.data());
+    cpus.insert(members.begin(), members.end());
+  }
+  return static_cast<int>(cpus.size());
+#else
+  return 0;
+#endif
+}
 
 // Carries the first exception of any worker to the caller; an exception that left a worker would
 // end the process. Tasks that have not begun by then are skipped.
@@ -61,7 +83,7 @@ class Failure {
 int get_num_threads() {
   int threads = chosen_threads.load();
   if (threads == 0) {
-    threads = default_thread_count();
+    threads = default_thread_count(bound_cpu_count());
     chosen_threads = threads;
   }
   return threads;
