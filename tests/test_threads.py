@@ -144,7 +144,7 @@ def threads_and_mask(cpus: list[int], **settings: str) -> tuple[int, int]:
         {"OMP_PROC_BIND": "spread"},
         {"OMP_PROC_BIND": "true", "OMP_PLACES": "threads"},
         {"OMP_PLACES": "cores"},
-        {"GOMP_CPU_AFFINITY": "0-4095"},
+        {"GOMP_CPU_AFFINITY": "0-1023"},
     ],
     ids=str,
 )

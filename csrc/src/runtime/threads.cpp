@@ -51,7 +51,8 @@ int bound_cpu_count() {
     omp_get_place_proc_ids(place, members.data());
     cpus.insert(members.begin(), members.end());
   }
-  return static_cast<int>(cpus.size());
+  // A list of places may name CPUs that the process has not got.
+  return std::min(static_cast<int>(cpus.size()), omp_get_num_procs());
 #else
   return 0;
 #endif
