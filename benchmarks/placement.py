@@ -1,13 +1,17 @@
-"""Say on which CPUs the threads of fresh processes run, and what the second thread gains there.
+"""Say whether the threads of fresh processes run on CPUs of their own, and what they gain there.
 
-Each process times large matrix products with one thread and with as many as the machine has CPUs,
-in turn, and looks after each product where its threads ran last (/proc/self/task, Linux only). With
-`--nudge` it pins each thread to a CPU of its own once, before measuring, and at once gives back
-what it was allowed; `--at-once` starts several processes together, and `--neighbour` a command
-that runs beside them.
+Each process runs a convolution of resnet18 by one thread and by as many as the machine has CPUs, in
+turn. From outside it is looked at (/proc, Linux only) where its threads are whenever all of them
+want to run: a process is on CPUs of its own if they share one in at most a tenth of those looks.
+With `--nudge` each thread is pinned to a CPU of its own once, before measuring, and at once gets
+back what it was allowed. `--at-once` starts several processes together, and `--neighbours` programs
+that each keep a CPU busy. Processes beside which yet other programs took more than `--others` of
+the CPUs' time are run again, until there are `--processes` or four times as many have been tried.
 
     python benchmarks/placement.py
     python benchmarks/placement.py --nudge --at-once 2
+
+The exit status is 1 if a process that had the machine to itself was not on CPUs of its own.
 """
 
 from __future__ import annotations
@@ -15,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shlex
 import statistics
 import subprocess
 import sys
@@ -23,103 +26,163 @@ import time
 from pathlib import Path
 from typing import Any
 
-SIZE = 512  # of square matrices: some milliseconds for one thread
-TASKS = Path("/proc/self/task")
+from neighbours import Watch
+
+IMAGES, CHANNELS, SIDE = 4, 64, 56  # of resnet18's first stage: some milliseconds for one thread
+OWN = 0.9  # of the looks
+PAUSE = 0.005  # seconds between looks
+BUSY = [sys.executable, "-c", "while True: pass"]
 
 
 def main() -> int:
     arguments = parse_arguments()
     if arguments.child:
-        print(json.dumps(child(arguments)))
-        return 0
-    neighbour = subprocess.Popen(shlex.split(arguments.neighbour)) if arguments.neighbour else None
+        return child(arguments)
+    neighbours = [subprocess.Popen(BUSY) for _ in range(arguments.neighbours)]
     try:
-        rows: list[dict[str, Any]] = []
-        while len(rows) < arguments.processes:
-            rows += together(arguments)
+        rows = measure(arguments, [neighbour.pid for neighbour in neighbours])
     finally:
-        if neighbour is not None:
+        for neighbour in neighbours:
             neighbour.kill()
             neighbour.wait()
-    for row in rows:
-        print(
-            f"one thread {row['alone']:6.2f} ms   all {row['all']:6.2f} ms   "
-            f"speed-up {row['speedup']:5.2f}   apart {row['apart']:4.0%}"
-        )
-    speedups = sorted(row["speedup"] for row in rows)
-    halves = sum(speedup < 1.5 for speedup in speedups)
-    print(
-        f"{len(rows)} processes: median speed-up {statistics.median(speedups):.2f}, "
-        f"least {speedups[0]:.2f}, below 1.5: {halves}; "
-        f"median ms of all threads {statistics.median(row['all'] for row in rows):.2f}"
-    )
-    return 0
+    if not rows:
+        raise SystemExit("placement: other programs were at work all the time")
+    alone = arguments.at_once == 1 and not neighbours
+    return 1 if show(rows) < len(rows) and alone else 0
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--processes", type=int, default=20)
     parser.add_argument("--at-once", type=int, default=1, help="processes that run together")
-    parser.add_argument("--calls", type=int, default=60, help="products with each thread count")
+    parser.add_argument("--neighbours", type=int, default=0, help="busy programs beside them")
+    parser.add_argument("--seconds", type=float, default=0.8, help="of each process")
+    parser.add_argument("--others", type=float, default=0.04, help="share left to other programs")
     parser.add_argument("--nudge", action="store_true", help="move the threads apart once")
-    parser.add_argument("--neighbour", help="a command that runs meanwhile")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-def together(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The answers of some processes that were started at one time."""
-    command = [sys.executable, __file__, "--child", "--calls", str(arguments.calls)]
+def measure(arguments: argparse.Namespace, neighbours: list[int]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for _ in range(4 * arguments.processes // arguments.at_once):
+        if len(rows) < arguments.processes:
+            others, found = together(arguments, neighbours)
+            if others <= arguments.others:
+                rows += found
+    return rows
+
+
+def together(
+    arguments: argparse.Namespace, neighbours: list[int]
+) -> tuple[float, list[dict[str, Any]]]:
+    """What other programs took of the CPUs meanwhile, and what each process of a group found."""
+    command = [sys.executable, __file__, "--child", "--seconds", str(arguments.seconds)]
     command += ["--nudge"] if arguments.nudge else []
     group = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(arguments.at_once)
     ]
-    return [json.loads(process.communicate()[0]) for process in group]
+    threads = [hear(process) for process in group]
+    watch = Watch([os.getpid(), *neighbours, *(process.pid for process in group)])
+    for process in group:
+        assert process.stdin is not None
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    looks: list[list[bool]] = [[] for _ in group]
+    end = time.perf_counter() + 0.95 * arguments.seconds
+    while time.perf_counter() < end:
+        for process, its_threads, found in zip(group, threads, looks, strict=True):
+            found += look(process.pid, its_threads)
+        time.sleep(PAUSE)
+    others = watch.others()
+    rows = [json.loads(process.communicate()[0]) for process in group]
+    for row, found in zip(rows, looks, strict=True):
+        row["apart"] = statistics.fmean(found) if found else 0.0
+    return others, rows
 
 
-def child(arguments: argparse.Namespace) -> dict[str, Any]:
+def hear(process: subprocess.Popen[str]) -> list[str]:
+    """The threads of a process that is ready."""
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    if not line:
+        raise SystemExit("placement: a process ended early")
+    threads: list[str] = json.loads(line)
+    return threads
+
+
+def look(process: int, threads: list[str]) -> list[bool]:
+    """Whether the threads are on different CPUs, or nothing when not all of them want to run."""
+    stats = [Path(f"/proc/{process}/task/{thread}/stat").read_text() for thread in threads]
+    fields = [stat.rpartition(")")[2].split() for stat in stats]
+    if any(field[0] != "R" for field in fields):
+        return []
+    cpus = {field[36] for field in fields}  # field 39 of proc(5); the name is the second
+    return [len(cpus) == len(threads)]
+
+
+def child(arguments: argparse.Namespace) -> int:
+    """Say which threads there are, then run by one and by all of them, in turn."""
     import numpy as np
 
     import convolite
     from convolite import _core
 
-    square = np.ones((SIZE, SIZE), np.float32)
-    before = set(os.listdir(TASKS))
     count = convolite.get_num_threads()
-    _core.matmul(square, square)
-    threads = [str(os.getpid()), *sorted(set(os.listdir(TASKS)) - before)]
+    if count == 1:
+        raise SystemExit("placement: there is one thread, since the process may use one CPU")
+    images = np.ones((IMAGES, CHANNELS, SIDE, SIDE), np.float32)
+    filters = np.ones((CHANNELS, CHANNELS, 3, 3), np.float32)
+
+    def run() -> None:
+        _core.conv2d_forward(images, filters, None, (1, 1), (1, 1, 1, 1), (1, 1), 1, "none")
+
+    tasks = Path("/proc/self/task")
+    before = set(os.listdir(tasks))
+    run()
+    threads = [str(os.getpid()), *sorted(set(os.listdir(tasks)) - before)]
     if arguments.nudge:
         nudge(threads)
+    print(json.dumps(threads), flush=True)
+    sys.stdin.readline()
     milliseconds: dict[int, list[float]] = {1: [], count: []}
-    apart = []
-    for _ in range(arguments.calls):
+    end = time.perf_counter() + arguments.seconds
+    while time.perf_counter() < end:
         for number, found in milliseconds.items():
             convolite.set_num_threads(number)
             begin = time.perf_counter()
-            _core.matmul(square, square)
+            run()
             found.append(1000 * (time.perf_counter() - begin))
-        apart.append(len({last_cpu(thread) for thread in threads}) == count)
-    alone, all_threads = (statistics.median(found) for found in milliseconds.values())
-    return {
-        "alone": alone,
-        "all": all_threads,
-        "speedup": alone / all_threads,
-        "apart": statistics.fmean(apart),
-    }
+    alone, together = (statistics.median(found) for found in milliseconds.values())
+    print(json.dumps({"alone": alone, "all": together, "speedup": alone / together}))
+    return 0
 
 
 def nudge(threads: list[str]) -> None:
     allowed = os.sched_getaffinity(0)
-    for thread, cpu in zip(threads, sorted(allowed), strict=False):
+    for thread, cpu in zip(threads, sorted(allowed), strict=True):
         os.sched_setaffinity(int(thread), {cpu})
     for thread in threads:
         os.sched_setaffinity(int(thread), allowed)
 
 
-def last_cpu(thread: str) -> int:
-    fields = (TASKS / thread / "stat").read_text().rpartition(")")[2].split()
-    return int(fields[36])  # field 39 of proc(5); the name in parentheses is the second
+def show(rows: list[dict[str, Any]]) -> int:
+    """Print the processes and what they have in common; how many were on CPUs of their own."""
+    for row in rows:
+        print(
+            f"one thread {row['alone']:6.2f} ms   all {row['all']:6.2f} ms   "
+            f"speed-up {row['speedup']:5.2f}   apart {row['apart']:4.0%}"
+        )
+    own = sum(row["apart"] >= OWN for row in rows)
+    speedups = [row["speedup"] for row in rows]
+    lower, median, upper = statistics.quantiles(speedups * 2, n=4, method="inclusive")
+    print(
+        f"{own} of {len(rows)} processes on CPUs of their own; speed-up {median:.2f}, "
+        f"quartiles {lower:.2f} and {upper:.2f}, least {min(speedups):.2f}; "
+        f"all threads {statistics.median(row['all'] for row in rows):.2f} ms"
+    )
+    return own
 
 
 if __name__ == "__main__":
