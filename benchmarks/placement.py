@@ -1,15 +1,14 @@
 """Say whether the threads of fresh processes run on CPUs of their own, and what they gain there.
 
 Each process runs a convolution of resnet18 by one thread and by as many as the machine has CPUs, in
-turn. From outside it is looked at (/proc, Linux only) where its threads are whenever all of them
-want to run: a process is on CPUs of its own if they share one in at most a tenth of those looks.
-With `--nudge` each thread is pinned to a CPU of its own once, before measuring, and at once gets
-back what it was allowed. `--at-once` starts several processes together, and `--neighbours` programs
-that each keep a CPU busy. Processes beside which yet other programs took more than `--others` of
-the CPUs' time are run again, until there are `--processes` or four times as many have been tried.
+turn. The system knows how long each thread ran, and how long it wanted to but another had its CPU
+(/proc, Linux only): threads are on CPUs of their own if they waited for at most a tenth of that
+time. `--at-once` starts several processes together, and `--neighbours` programs that each keep a
+CPU busy. Processes beside which yet other programs took more than `--others` of the CPUs' time are
+run again, until there are `--processes` or four times as many have been tried.
 
     python benchmarks/placement.py
-    python benchmarks/placement.py --nudge --at-once 2
+    python benchmarks/placement.py --at-once 2
 
 The exit status is 1 if a process that had the machine to itself was not on CPUs of its own.
 """
@@ -29,8 +28,7 @@ from typing import Any
 from neighbours import Watch
 
 IMAGES, CHANNELS, SIDE = 4, 64, 56  # of resnet18's first stage: some milliseconds for one thread
-OWN = 0.9  # of the looks
-PAUSE = 0.005  # seconds between looks
+OWN = 0.1  # of the time may have been waited for a CPU
 BUSY = [sys.executable, "-c", "while True: pass"]
 
 
@@ -58,7 +56,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--neighbours", type=int, default=0, help="busy programs beside them")
     parser.add_argument("--seconds", type=float, default=0.8, help="of each process")
     parser.add_argument("--others", type=float, default=0.04, help="share left to other programs")
-    parser.add_argument("--nudge", action="store_true", help="move the threads apart once")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -78,7 +75,6 @@ def together(
 ) -> tuple[float, list[dict[str, Any]]]:
     """What other programs took of the CPUs meanwhile, and what each process of a group found."""
     command = [sys.executable, __file__, "--child", "--seconds", str(arguments.seconds)]
-    command += ["--nudge"] if arguments.nudge else []
     group = [
         subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         for _ in range(arguments.at_once)
@@ -89,16 +85,14 @@ def together(
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    looks: list[list[bool]] = [[] for _ in group]
-    end = time.perf_counter() + 0.95 * arguments.seconds
-    while time.perf_counter() < end:
-        for process, its_threads, found in zip(group, threads, looks, strict=True):
-            found += look(process.pid, its_threads)
-        time.sleep(PAUSE)
+    before = [times(*each) for each in zip(group, threads, strict=True)]
+    time.sleep(0.95 * arguments.seconds)
     others = watch.others()
+    after = [times(*each) for each in zip(group, threads, strict=True)]
     rows = [json.loads(process.communicate()[0]) for process in group]
-    for row, found in zip(rows, looks, strict=True):
-        row["apart"] = statistics.fmean(found) if found else 0.0
+    for row, then, now in zip(rows, before, after, strict=True):
+        ran, waited = now[0] - then[0], now[1] - then[1]
+        row["waited"] = waited / (ran + waited)
     return others, rows
 
 
@@ -112,14 +106,11 @@ def hear(process: subprocess.Popen[str]) -> list[str]:
     return threads
 
 
-def look(process: int, threads: list[str]) -> list[bool]:
-    """Whether the threads are on different CPUs, or nothing when not all of them want to run."""
-    stats = [Path(f"/proc/{process}/task/{thread}/stat").read_text() for thread in threads]
-    fields = [stat.rpartition(")")[2].split() for stat in stats]
-    if any(field[0] != "R" for field in fields):
-        return []
-    cpus = {field[36] for field in fields}  # field 39 of proc(5); the name is the second
-    return [len(cpus) == len(threads)]
+def times(process: subprocess.Popen[str], threads: list[str]) -> tuple[int, int]:
+    """Nanoseconds that the threads ran, and that they waited for a CPU."""
+    files = [Path(f"/proc/{process.pid}/task/{thread}/schedstat") for thread in threads]
+    counts = [list(map(int, file.read_text().split())) for file in files]
+    return sum(count[0] for count in counts), sum(count[1] for count in counts)
 
 
 def child(arguments: argparse.Namespace) -> int:
@@ -142,8 +133,6 @@ def child(arguments: argparse.Namespace) -> int:
     before = set(os.listdir(tasks))
     run()
     threads = [str(os.getpid()), *sorted(set(os.listdir(tasks)) - before)]
-    if arguments.nudge:
-        nudge(threads)
     print(json.dumps(threads), flush=True)
     sys.stdin.readline()
     milliseconds: dict[int, list[float]] = {1: [], count: []}
@@ -159,22 +148,14 @@ def child(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def nudge(threads: list[str]) -> None:
-    allowed = os.sched_getaffinity(0)
-    for thread, cpu in zip(threads, sorted(allowed), strict=True):
-        os.sched_setaffinity(int(thread), {cpu})
-    for thread in threads:
-        os.sched_setaffinity(int(thread), allowed)
-
-
 def show(rows: list[dict[str, Any]]) -> int:
     """Print the processes and what they have in common; how many were on CPUs of their own."""
     for row in rows:
         print(
             f"one thread {row['alone']:6.2f} ms   all {row['all']:6.2f} ms   "
-            f"speed-up {row['speedup']:5.2f}   apart {row['apart']:4.0%}"
+            f"speed-up {row['speedup']:5.2f}   waited {row['waited']:4.0%}"
         )
-    own = sum(row["apart"] >= OWN for row in rows)
+    own = sum(row["waited"] <= OWN for row in rows)
     speedups = [row["speedup"] for row in rows]
     lower, median, upper = statistics.quantiles(speedups * 2, n=4, method="inclusive")
     print(

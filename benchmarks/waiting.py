@@ -53,11 +53,21 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", type=network_names, default=["sample_cnn", "resnet20"])
     parser.add_argument("--at-once", type=numbers, default=[1, 2, 3], help="processes together")
+    parser.add_argument("--settings", type=setting_names, default=list(SETTINGS))
     parser.add_argument("--runs", type=int, default=5, help="of each setting")
     parser.add_argument("--seconds", type=float, default=1.0, help="of a run")
     parser.add_argument("--others", type=float, default=0.04, help="share left to other programs")
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def setting_names(text: str) -> list[str]:
+    """Names with commas between; libgomp's own, which the others are compared with, is added."""
+    names = ["libgomp's own", *text.split(",")]
+    for name in names:
+        if name not in SETTINGS:
+            raise argparse.ArgumentTypeError(f"{name} is not one of {', '.join(SETTINGS)}")
+    return names
 
 
 def numbers(text: str) -> list[int]:
@@ -73,9 +83,9 @@ class Run(NamedTuple):
 
 def measure(arguments: argparse.Namespace, network: str, at_once: int) -> dict[str, list[float]]:
     """Milliseconds of all undisturbed runs, by setting."""
-    found: dict[str, list[float]] = {name: [] for name in SETTINGS}
+    found: dict[str, list[float]] = {name: [] for name in arguments.settings}
     for turn in range(4 * arguments.runs):
-        for name in list(SETTINGS)[:: 1 if turn % 2 == 0 else -1]:
+        for name in arguments.settings[:: 1 if turn % 2 == 0 else -1]:
             if len(found[name]) < arguments.runs:
                 run = together(arguments, network, at_once, SETTINGS[name])
                 if run.others <= arguments.others:

@@ -18,6 +18,9 @@
 #else
 #include <thread>
 #endif
+#ifdef __linux__
+#include <sched.h>
+#endif
 
 namespace convolite {
 namespace {
@@ -57,6 +60,32 @@ int bound_cpu_count() {
   return 0;
 #endif
 }
+
+#ifdef __linux__
+int current_cpu() {
+  return sched_getcpu();
+}
+
+// Moves the calling worker away if it runs on the CPU of the thread that began the loop: that one
+// cannot run meanwhile, and beside busy programs the system may leave both there for seconds. The
+// worker's mask is as before afterwards; where it goes is the system's choice.
+void leave_cpu(int cpu) {
+  if (sched_getcpu() != cpu) return;
+  cpu_set_t allowed;
+  if (cpu < 0 || cpu >= CPU_SETSIZE || sched_getaffinity(0, sizeof allowed, &allowed) != 0) return;
+  cpu_set_t others = allowed;
+  CPU_CLR(cpu, &others);
+  if (CPU_COUNT(&others) == 0) return;  // bound, or the machine has no other
+  if (sched_setaffinity(0, sizeof others, &others) == 0) {
+    sched_setaffinity(0, sizeof allowed, &allowed);
+  }
+}
+#else
+int current_cpu() {
+  return -1;
+}
+void leave_cpu(int) {}
+#endif
 
 // Carries the first exception of any worker to the caller; an exception that left a worker would
 // end the process. Tasks that have not begun by then are skipped.
@@ -109,11 +138,13 @@ void run_tasks(Index tasks, int workers, TaskFunction function, void* context) {
   }
   install_fork_handler();
   Failure failure;
+  const int cpu = current_cpu();
 #ifdef _OPENMP
 #pragma omp parallel num_threads(workers)
   {
     const TaskScope scope;
     const int worker = omp_get_thread_num();
+    if (worker > 0) leave_cpu(cpu);
 #pragma omp for schedule(dynamic, 1)
     for (Index task = 0; task < tasks; ++task) failure.guard(function, context, task, worker);
   }
@@ -121,6 +152,7 @@ void run_tasks(Index tasks, int workers, TaskFunction function, void* context) {
   std::atomic<Index> next{0};
   auto run = [&](int worker) {
     const TaskScope scope;
+    if (worker > 0) leave_cpu(cpu);
     for (Index task = next++; task < tasks; task = next++) {
       failure.guard(function, context, task, worker);
     }
