@@ -110,6 +110,43 @@ def test_two_threads_do_not_share_a_cpu_while_another_is_idle() -> None:
     pytest.fail(f"samples apart, and time idle of both CPUs: {starts}")
 
 
+LEAVES = """
+import os, subprocess, sys
+import numpy as np
+from convolite import _core
+
+both = os.sched_getaffinity(0)
+first, second = sorted(both)
+square, tasks = np.ones((512, 512), np.float32), "/proc/self/task"
+before = set(os.listdir(tasks))
+_core.matmul(square, square)
+[worker] = set(os.listdir(tasks)) - before
+busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+os.sched_setaffinity(busy.pid, {second})
+for mask in ({first}, both):  # both threads are brought to one CPU, and may then leave it
+    for thread in (os.getpid(), int(worker)):
+        os.sched_setaffinity(thread, mask)
+left = 0
+for _ in range(50):
+    _core.matmul(square, square)
+    with open(f"{tasks}/{worker}/stat") as stat:
+        left += int(stat.read().rpartition(")")[2].split()[36]) == second
+busy.kill()
+busy.wait()
+assert os.sched_getaffinity(int(worker)) == both
+print(left / 50)
+"""
+
+
+@needs_affinity
+def test_a_worker_leaves_the_cpu_of_its_caller_even_for_a_busy_one() -> None:
+    allowed = sorted(os.sched_getaffinity(0))
+    if len(allowed) < 2:
+        pytest.skip("one CPU is allowed")
+    # Left to the system it never does.
+    assert max(float(printed(LEAVES, set(allowed[:2]))) for _ in range(3)) > 0.1
+
+
 @needs_affinity
 def test_with_a_single_cpu_there_is_one_thread_and_more_may_be_asked_for() -> None:
     code = """

@@ -3,6 +3,9 @@
 #include <convolite/linear.h>
 #include <convolite/runtime.h>
 #include <gtest/gtest.h>
+#ifdef __linux__
+#include <sched.h>
+#endif
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -53,6 +56,24 @@ TEST_F(Threads, large_loops_use_the_threads_that_were_asked_for) {
   });
   EXPECT_EQ(3, arrived.load());
 }
+
+#ifdef __linux__
+TEST_F(Threads, workers_keep_the_cpus_that_they_were_allowed) {
+  set_num_threads(3);
+  cpu_set_t allowed;
+  ASSERT_EQ(0, sched_getaffinity(0, sizeof allowed, &allowed));
+  std::atomic<int> other_masks{0};
+  for (int repeat = 0; repeat < 200; ++repeat) {
+    parallel_for(3, kSerialWork, [&](Index, int) {
+      cpu_set_t mask;
+      if (sched_getaffinity(0, sizeof mask, &mask) != 0 || !CPU_EQUAL(&mask, &allowed)) {
+        ++other_masks;
+      }
+    });
+  }
+  EXPECT_EQ(0, other_masks.load());
+}
+#endif
 
 TEST_F(Threads, an_exception_of_any_task_reaches_the_caller) {
   for (const int threads : {1, 3}) {
