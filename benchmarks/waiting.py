@@ -3,10 +3,9 @@
 For each setting of libgomp fresh processes train a network with the default number of threads, as
 many together as `--at-once` says, all from one moment on and for the same time. The settings take
 turns until each has `--runs` measurements in which other programs took less than `--others` of the
-CPUs' time, or four times as many have been tried. The figures are milliseconds that a step of one
-process took if it had the machine to itself for its share of the time (so the fewer, the more the
-processes did together): the median, and the least and the greatest in parentheses; then what
-libgomp's own setting took as a multiple of it.
+CPUs' time, or four times as many have been tried. The figures are milliseconds for each step that
+the processes did together: the median, and the least and the greatest in parentheses; then what
+libgomp's own setting took as a multiple of the median.
 
     python benchmarks/waiting.py
     python benchmarks/waiting.py --models sample_cnn --at-once 3 --runs 3
@@ -26,11 +25,9 @@ from typing import NamedTuple
 from neighbours import Watch
 from train_step import NETWORKS, build_convolite, network_names
 
-# What convolite sets when the user sets nothing is in src/convolite/_load.py; a setting given here
-# is the user's. libgomp's own counts, of which `active` spins for ever, are in its manual.
-LIBGOMP = {"GOMP_SPINCOUNT": "300000"}
+# Without any of these variables convolite sets its own, see src/convolite/_load.py.
 SETTINGS = {
-    "libgomp's own": LIBGOMP,
+    "libgomp's own": {"GOMP_SPINCOUNT": "300000"},  # says its manual
     "convolite's": {},
     **{f"{count} turns": {"GOMP_SPINCOUNT": count} for count in ("1000", "3000", "10000", "30000")},
     "passive": {"OMP_WAIT_POLICY": "passive"},
