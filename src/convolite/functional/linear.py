@@ -41,9 +41,12 @@ class Linear(Function):
         grad_input = grad_weight = grad_bias = None
         if output is not None:
             wants_passed = needs_input or needs_weight
-            grad_output, grad_bias = _core.linear_backward_epilogue(
+            passed, grad_bias = _core.linear_backward_epilogue(
                 activation, grad_output, output, wants_passed, needs_bias, ctx.owns_grad_output
             )
+            if passed is None:
+                return None, None, grad_bias, None
+            grad_output = passed
         elif needs_bias:
             grad_bias = _core.linear_backward_bias(grad_output)
         if needs_input:
