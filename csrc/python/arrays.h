@@ -195,6 +195,13 @@ Span<T> optional_span_in_place(const char* op, const char* name, const py::objec
   return span_in_place<T>(op, name, array, like);
 }
 
+constexpr const char* kCacheMemory = "convolite";  // the name of the owner of such memory
+
+// Whether an array is all that leads to its memory: made by numpy or the core, and no view.
+inline bool owns_memory(const py::array& array) {
+  return array.owndata() || PyCapsule_IsValid(array.base().ptr(), kCacheMemory) != 0;
+}
+
 // A new array of this type and shape in memory from the reuse cache.
 class OutputBytes {
  public:
@@ -202,7 +209,7 @@ class OutputBytes {
     Index bytes = dtype.itemsize();
     for (const Index extent : shape) bytes = checked_product(op, bytes, extent);
     void* data = acquire_bytes(bytes);
-    const py::capsule owner(data, [](void* pointer) { release_bytes(pointer); });
+    const py::capsule owner(data, kCacheMemory, [](void* pointer) { release_bytes(pointer); });
     array_ = py::array(dtype, shape, data, owner);
     span_ = {static_cast<unsigned char*>(data), bytes};
   }

@@ -2,6 +2,7 @@
 #include <convolite/conv2d.h>
 
 #include "arrays.h"
+#include "backward_epilogue.h"
 #include "pool_arguments.h"
 
 namespace convolite::python {
@@ -158,6 +159,18 @@ py::array backward_bias(const py::array& grad_output_array) {
   });
 }
 
+py::tuple epilogue(const std::string& activation_name, const py::array& grad_output,
+                   const py::array& output, bool wants_passed, bool wants_bias, bool in_place) {
+  return backward_epilogue("conv2d_backward_epilogue", activation_name, grad_output, output,
+                           {wants_passed, wants_bias}, in_place, 4, kImageAxes,
+                           [](const Shape& axes, Activation activation, auto grads, auto outputs,
+                              auto passed, auto grad_bias) {
+                             conv2d_backward_epilogue({axes[0], axes[1], axes[2], axes[3]},
+                                                      activation, grads, outputs, passed,
+                                                      grad_bias);
+                           });
+}
+
 std::vector<std::tuple<std::string, std::string, std::string>> explain(
     const Shape& input_shape, const Shape& weight_shape, const Pair& stride,
     const Quadruple& padding, const Pair& dilation, Index groups) {
@@ -193,6 +206,9 @@ void bind_conv2d(py::module_& module) {
              py::arg("weight_shape"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
              py::arg("groups"));
   module.def("conv2d_backward_bias", backward_bias, py::arg("grad_output"));
+  module.def("conv2d_backward_epilogue", epilogue, py::arg("activation"), py::arg("grad_output"),
+             py::arg("output"), py::arg("wants_passed"), py::arg("wants_bias"),
+             py::arg("in_place"));
   module.def("conv2d_explain", explain, py::arg("input_shape"), py::arg("weight_shape"),
              py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"));
 }

@@ -83,7 +83,8 @@ void add_in_place(const py::array& total_array, const py::array& addend_array) {
   });
 }
 
-// Whether none of the arrays is a view, and none is there twice; None counts for nothing.
+// Whether each array has memory of its own, which no view shares, and none is there twice; None
+// counts for nothing.
 bool are_apart(const py::sequence& arrays) {
   std::vector<py::array> found;
   for (const py::object each : arrays) {  // a sequence may make its items as they are asked for
@@ -92,7 +93,7 @@ bool are_apart(const py::sequence& arrays) {
     for (const py::array& other : found) {
       if (other.is(array)) return false;
     }
-    if (py::isinstance<py::array>(array.base())) return false;
+    if (!owns_memory(array)) return false;
     found.push_back(array);
   }
   return true;

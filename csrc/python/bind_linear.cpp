@@ -2,6 +2,7 @@
 #include <convolite/linear.h>
 
 #include "arrays.h"
+#include "backward_epilogue.h"
 
 namespace convolite::python {
 namespace {
@@ -93,6 +94,18 @@ py::array backward_bias(const py::array& grad_output_array) {
   });
 }
 
+py::tuple epilogue(const std::string& activation_name, const py::array& grad_output,
+                   const py::array& output, bool wants_passed, bool wants_bias, bool in_place) {
+  return backward_epilogue("linear_backward_epilogue", activation_name, grad_output, output,
+                           {wants_passed, wants_bias}, in_place, 2, "(batch, out_features)",
+                           [](const Shape& axes, Activation activation, auto grads, auto outputs,
+                              auto passed, auto grad_bias) {
+                             linear_backward_epilogue(LinearShape::infer(axes[0], 0, axes[1]),
+                                                      activation, grads, outputs, passed,
+                                                      grad_bias);
+                           });
+}
+
 py::array multiply(const py::array& a_array, const py::array& b_array) {
   return dispatch("matmul", "a", a_array, [&](auto zero) -> py::array {
     using T = decltype(zero);
@@ -118,6 +131,9 @@ void bind_linear(py::module_& module) {
   module.def("linear_backward_input", backward_input, py::arg("grad_output"), py::arg("weight"));
   module.def("linear_backward_weight", backward_weight, py::arg("grad_output"), py::arg("input"));
   module.def("linear_backward_bias", backward_bias, py::arg("grad_output"));
+  module.def("linear_backward_epilogue", epilogue, py::arg("activation"), py::arg("grad_output"),
+             py::arg("output"), py::arg("wants_passed"), py::arg("wants_bias"),
+             py::arg("in_place"));
   module.def("matmul", multiply, py::arg("a"), py::arg("b"));
 }
 

@@ -60,6 +60,14 @@ def conv2d_backward_weight(
     groups: int,
 ) -> Array: ...
 def conv2d_backward_bias(grad_output: Array) -> Array: ...
+def conv2d_backward_epilogue(
+    activation: str,
+    grad_output: Array,
+    output: Array,
+    wants_passed: bool,
+    wants_bias: bool,
+    in_place: bool,
+) -> tuple[Array | None, Array | None]: ...
 def conv2d_explain(
     input_shape: tuple[int, ...],
     weight_shape: tuple[int, ...],
@@ -72,6 +80,14 @@ def linear_forward(input: Array, weight: Array, bias: Array | None, activation: 
 def linear_backward_input(grad_output: Array, weight: Array) -> Array: ...
 def linear_backward_weight(grad_output: Array, input: Array) -> Array: ...
 def linear_backward_bias(grad_output: Array) -> Array: ...
+def linear_backward_epilogue(
+    activation: str,
+    grad_output: Array,
+    output: Array,
+    wants_passed: bool,
+    wants_bias: bool,
+    in_place: bool,
+) -> tuple[Array | None, Array | None]: ...
 def matmul(left: Array, right: Array) -> Array: ...
 def max_pool2d_forward(
     input: Array,

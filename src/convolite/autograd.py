@@ -45,6 +45,9 @@ class Context:
 
     Forward leaves what backward needs in `saved`: a value, a tuple, or arrays by name with `save`.
     That and the links to the inputs are dropped as soon as backward has used them.
+
+    While backward runs, `owns_grad_output` says that the walk has this gradient from a Function
+    that gives new arrays, for this call alone: backward may write to it, and nobody will notice.
     """
 
     # With slots the contexts of all Functions look alike to Python, which is what makes them fast.
@@ -55,6 +58,7 @@ class Context:
         "function",
         "needs_input_grad",
         "order",
+        "owns_grad_output",
         "saved",
     )
 
@@ -62,6 +66,7 @@ class Context:
     needs_input_grad: list[bool]
     edges: list[Context | Differentiable | None] | None
     order: int
+    owns_grad_output: bool
     saved: Any
 
     def save(self, **arrays: Any) -> None:
@@ -80,7 +85,8 @@ class Function:
     ``forward(ctx, *arguments)`` gets arrays in place of Tensors and every other argument as it
     was given; it returns one array. ``backward(ctx, grad_output)`` returns a tuple with one
     gradient array or None for each argument of forward, and computes only those that
-    ``ctx.needs_input_grad`` asks for. Neither may change its arguments.
+    ``ctx.needs_input_grad`` asks for. Neither may change its arguments, but for a `grad_output` of
+    which ``ctx.owns_grad_output`` is true.
 
     Examples
     --------
@@ -96,7 +102,8 @@ class Function:
     """
 
     # Promises that no array from backward, but for `grad_output` and views of it or of each other,
-    # is in other hands: such an array may become a leaf's gradient, and take sums, without a copy.
+    # is in other hands: such an array may become a leaf's gradient, take sums, or be overwritten by
+    # the next backward, without a copy.
     gives_new_arrays: ClassVar[bool] = False
     forward: ClassVar[Callable[..., Any]]
     backward: ClassVar[Callable[..., tuple[Any, ...]]]
@@ -154,7 +161,7 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
     frontier = [(-creator.order, creator)]
     while frontier:
         node = heappop(frontier)[1]
-        grad_output = pending.pop(node)[0]
+        grad_output, node.owns_grad_output = pending.pop(node)
         if node.edges is None:
             raise RuntimeError(_FREED)
         function = node.function
@@ -181,7 +188,7 @@ def run_backward(root: Differentiable, gradient: Array, retain_graph: bool) -> N
 
 def _is_shared(grad: Array, grads: tuple[Any, ...]) -> bool:
     """Whether `grad` may live in the memory of another array."""
-    if isinstance(grad.base, np.ndarray):
+    if not _core.are_apart((grad,)):
         return True
     others = [other for other in grads if other is not None and other is not grad]
     twice = sum(other is grad for other in grads) > 1

@@ -53,6 +53,12 @@ void conv2d_backward_weight(const Conv2dShape&, Span<const T> grad_output, Span<
 // grad_output (n, oc, oh, ow) -> grad_bias (oc), the sum over images and pixels.
 template <class T>
 void conv2d_backward_bias(const Nchw& result, Span<const T> grad_output, Span<T> grad_bias);
+// Behind an activation other than none, from grad_output and the output of forward, both (n, oc,
+// oh, ow): what of the gradient passes, which the other passes read, and the gradient of the bias
+// (oc) in the same reading. Either may be empty; `passed` may be the memory of grad_output.
+template <class T>
+void conv2d_backward_epilogue(const Nchw& result, Activation, Span<const T> grad_output,
+                              Span<const T> output, Span<T> passed, Span<T> grad_bias);
 
 // Convolution, max pooling and activation in one pass: images are pooled while they are in the
 // cache. Its gradient is that of the parts.

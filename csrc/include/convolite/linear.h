@@ -31,6 +31,10 @@ void linear_backward_weight(const LinearShape&, Span<const T> grad_output, Span<
 // grad_output (batch, out) -> grad_bias (out), the sum over the batch.
 template <class T>
 void linear_backward_bias(const LinearShape&, Span<const T> grad_output, Span<T> grad_bias);
+// As conv2d_backward_epilogue: grad_output, output and passed (batch, out), grad_bias (out).
+template <class T>
+void linear_backward_epilogue(const LinearShape&, Activation, Span<const T> grad_output,
+                              Span<const T> output, Span<T> passed, Span<T> grad_bias);
 
 // a (m, k), b (k, n) -> output (m, n); the shape is checked by MatmulShape::infer.
 struct MatmulShape {

@@ -15,6 +15,7 @@ namespace {
 #include "kernels/elementwise.inl"
 #include "kernels/activation.inl"
 #include "kernels/reduce_rows.inl"
+#include "kernels/bias_sums.inl"
 #include "kernels/gemm_thin.inl"
 #include "kernels/depthwise.inl"
 #include "kernels/depthwise_weight.inl"
@@ -36,6 +37,7 @@ constexpr KernelTable<T> make_table() {
           elementwise_kernels<T>(),
           activation_kernels<T>(),
           reduce_kernels<T>(),
+          bias_kernels<T>(),
           softmax_kernels<T>(),
           optimizer_kernels<T>(),
           pool_kernels<T>(),

@@ -298,6 +298,22 @@ struct ReduceKernels {
   Rows sum_rows, maximum_rows, minimum_rows;
 };
 
+// Sums of a plane's gradient, in blocks (bias_sums.inl): the same bits at every level.
+//   pass_and_sum   passed = what of grad passes an activation, told by its output; returns the sum
+//   sum_passed     the same sum, and nothing is stored
+// `passed` may be the memory of `grad`.
+template <class T>
+struct PassKernel {
+  double (*pass_and_sum)(const T* grad, const T* output, std::ptrdiff_t count, T* passed);
+  double (*sum_passed)(const T* grad, const T* output, std::ptrdiff_t count);
+};
+
+template <class T>
+struct BiasKernels {
+  double (*sum)(const T* grad, std::ptrdiff_t count);
+  PassKernel<T> relu, relu6;
+};
+
 // Softmax along a contiguous row of `count`, or along columns: entry i < length of column j <
 // columns is at [i * stride + j], columns <= kSoftmaxColumns. Entries are never empty: count,
 // length >= 1.
@@ -471,6 +487,7 @@ struct KernelTable {
   ElementwiseKernels<T> elementwise;
   ActivationKernels<T> activation;
   ReduceKernels<T> reduce;
+  BiasKernels<T> bias;
   SoftmaxKernels<T> softmax;
   OptimizerKernels<T> optimizer;
   PoolKernels<T> pool;

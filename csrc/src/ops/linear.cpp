@@ -2,17 +2,14 @@
 #include <convolite/error.h>
 #include <convolite/linear.h>
 
-#include <algorithm>
 #include <cassert>
 
 #include "gemm/gemm.h"
-#include "runtime/threads.h"
 
 namespace convolite {
 namespace {
 
 constexpr Index kLargestSide = Index{1} << 28;  // tile offsets are 32 bits wide
-constexpr Index kBiasColumns = 256;             // columns of one task: 1 KB of each row of floats
 
 void check_side(const char* op, const char* name, Index value) {
   if (value < 0 || value >= kLargestSide) {
@@ -68,19 +65,6 @@ void linear_backward_weight(const LinearShape& shape, Span<const T> grad_output,
 }
 
 template <class T>
-void linear_backward_bias(const LinearShape& shape, Span<const T> grad_output, Span<T> grad_bias) {
-  parallel_blocks(shape.out_features, kBiasColumns, shape.output_size(),
-                  [&](Index begin, Index end, int) {
-                    double sums[kBiasColumns] = {};  // a float stops counting at 2^24
-                    for (Index n = 0; n < shape.batch; ++n) {
-                      const T* row = grad_output.data + n * shape.out_features + begin;
-                      for (Index j = 0; j < end - begin; ++j) sums[j] += row[j];
-                    }
-                    std::copy_n(sums, end - begin, grad_bias.data + begin);
-                  });
-}
-
-template <class T>
 void matmul(const MatmulShape& shape, Span<const T> a, Span<const T> b, Span<T> output) {
   gemm<T>({shape.m, shape.n, shape.k}, {a.data, shape.k, 1}, {b.data, shape.n, 1}, output.data, {});
 }
@@ -90,7 +74,6 @@ void matmul(const MatmulShape& shape, Span<const T> a, Span<const T> b, Span<T> 
                                Activation, Span<T>);                                               \
   template void linear_backward_input(const LinearShape&, Span<const T>, Span<const T>, Span<T>);  \
   template void linear_backward_weight(const LinearShape&, Span<const T>, Span<const T>, Span<T>); \
-  template void linear_backward_bias(const LinearShape&, Span<const T>, Span<T>);                  \
   template void matmul(const MatmulShape&, Span<const T>, Span<const T>, Span<T>);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

@@ -39,12 +39,21 @@ class Conv2d(Function):
 
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> tuple[Array | None, ...]:
-        operands, geometry, activation, passed, unbatched = ctx.saved
+        operands, geometry, activation, output, unbatched = ctx.saved
         if unbatched:
             grad_output = grad_output[None]
-        if passed is not None:
-            grad_output = _core.activation_backward(activation, grad_output, passed, 0.0)
-        grad_bias = _core.conv2d_backward_bias(grad_output) if ctx.needs_input_grad[2] else None
+        needs_input, needs_weight, needs_bias, _, _ = ctx.needs_input_grad
+        grad_bias = None
+        if output is not None:
+            wants_passed = needs_input or needs_weight
+            passed, grad_bias = _core.conv2d_backward_epilogue(
+                activation, grad_output, output, wants_passed, needs_bias, ctx.owns_grad_output
+            )
+            if passed is None:
+                return None, None, grad_bias, None, None
+            grad_output = passed
+        elif needs_bias:
+            grad_bias = _core.conv2d_backward_bias(grad_output)
         grad_input, grad_weight = _product_gradients(operands, geometry, grad_output, unbatched)
         return grad_input, grad_weight, grad_bias, None, None
 

@@ -38,17 +38,23 @@ class Linear(Function):
         needs_input, needs_weight, needs_bias, _ = ctx.needs_input_grad
         if len(input_shape) != 2:
             grad_output = _as_rows(grad_output)
-        if output is not None:
-            grad_output = _core.activation_backward(activation, grad_output, output, 0.0)
         grad_input = grad_weight = grad_bias = None
+        if output is not None:
+            wants_passed = needs_input or needs_weight
+            passed, grad_bias = _core.linear_backward_epilogue(
+                activation, grad_output, output, wants_passed, needs_bias, ctx.owns_grad_output
+            )
+            if passed is None:
+                return None, None, grad_bias, None
+            grad_output = passed
+        elif needs_bias:
+            grad_bias = _core.linear_backward_bias(grad_output)
         if needs_input:
             grad_input = _core.linear_backward_input(grad_output, weight)
             if len(input_shape) != 2:
                 grad_input = grad_input.reshape(input_shape)
         if needs_weight:
             grad_weight = _core.linear_backward_weight(grad_output, rows)
-        if needs_bias:
-            grad_bias = _core.linear_backward_bias(grad_output)
         return grad_input, grad_weight, grad_bias, None
 
 

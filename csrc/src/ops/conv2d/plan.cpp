@@ -11,8 +11,6 @@
 #include "ops/conv2d/group_lanes.h"
 #include "ops/conv2d/pointwise.h"
 #include "ops/conv2d/winograd.h"
-#include "ops/sum_plane.h"
-#include "runtime/threads.h"
 
 namespace convolite {
 namespace {
@@ -141,25 +139,12 @@ void conv2d_backward_weight(const Conv2dShape& shape, Span<const T> grad_output,
       .backward_weight(shape, grad_output.data, input.data, grad_weight.data);
 }
 
-template <class T>
-void conv2d_backward_bias(const Nchw& result, Span<const T> grad_output, Span<T> grad_bias) {
-  parallel_for(result.c, result.size(), [&](Index channel, int) {
-    double sum = 0;
-    for (Index n = 0; n < result.n; ++n) {
-      sum +=
-          sum_plane(grad_output.data + (n * result.c + channel) * result.pixels(), result.pixels());
-    }
-    grad_bias[channel] = static_cast<T>(sum);
-  });
-}
-
 #define CONVOLITE_INSTANTIATE(T)                                                                   \
   template const Conv2dMethod<T>& plan_conv2d(const Conv2dShape&, Pass);                           \
   template void conv2d_forward(const Conv2dShape&, Span<const T>, Span<const T>, Span<const T>,    \
                                Activation, Span<T>);                                               \
   template void conv2d_backward_input(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>);  \
-  template void conv2d_backward_weight(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>); \
-  template void conv2d_backward_bias(const Nchw&, Span<const T>, Span<T>);
+  template void conv2d_backward_weight(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)
 #undef CONVOLITE_INSTANTIATE

@@ -3,10 +3,10 @@
 
 #include <cassert>
 
+#include "ops/plane_sums.h"
 #include "ops/pool2d/max_planes.h"
 #include "ops/pool2d/tasks.h"
-#include "ops/sum_plane.h"
-#include "runtime/buffer.h"
+#include "runtime/isa.h"
 #include "runtime/threads.h"
 
 namespace convolite {
@@ -26,37 +26,6 @@ struct PlaneTasks {
         block(planes_per_task(shape.input)),
         workers{worker_count(ceil_divide(shape.planes(), block),
                              shape.input.size() + shape.output_size())} {}
-};
-
-// Sums of planes, made by whoever has just written them; finish() adds up those of each channel.
-template <class T>
-class PlaneSums {
- public:
-  PlaneSums(const Nchw& shape, Span<T> channel_sums)
-      : shape_(shape),
-        channel_sums_(channel_sums),
-        sums_(channel_sums.size != 0 ? shape.n * shape.c : 0) {}
-
-  void add(Index begin, Index end, const T* planes) const {
-    if (channel_sums_.size == 0) return;
-    for (Index plane = begin; plane < end; ++plane, planes += shape_.pixels()) {
-      sums_[plane] = sum_plane(planes, shape_.pixels());
-    }
-  }
-
-  // In the images' order, as conv2d_backward_bias.
-  void finish() const {
-    for (Index channel = 0; channel < channel_sums_.size; ++channel) {
-      double sum = 0;
-      for (Index n = 0; n < shape_.n; ++n) sum += sums_[n * shape_.c + channel];
-      channel_sums_[channel] = static_cast<T>(sum);
-    }
-  }
-
- private:
-  Nchw shape_;
-  Span<T> channel_sums_;
-  Buffer<double> sums_;
 };
 
 }  // namespace
@@ -91,11 +60,13 @@ void max_pool2d_backward(const Pool2dShape& shape, Span<const T> grad_output,
   parallel_blocks(shape.planes(), tasks.block, tasks.workers,
                   [&](Index begin, Index end, int worker) {
                     const Index first = begin * tasks.output_pixels;
-                    T* const grads = grad_input.data + begin * tasks.input_pixels;
                     pool.run(end - begin, grad_output.data + first,
                              output.size != 0 ? output.data + first : nullptr, offsets.data + first,
-                             grads, worker);
-                    sums.add(begin, end, grads);
+                             grad_input.data + begin * tasks.input_pixels, worker);
+                    for (Index plane = begin; sums.wanted() && plane < end; ++plane) {
+                      const T* const grad = grad_input.data + plane * tasks.input_pixels;
+                      sums.set(plane, kernels<T>().bias.sum(grad, tasks.input_pixels));
+                    }
                   });
   sums.finish();
 }
