@@ -5,10 +5,11 @@ with a gradient for every input. The calls of the core that they make are record
 again with the same arrays, in turn with the operation; what remains is Python's. Where numpy does
 the work (indexing, changes of shape), all of it counts as Python's.
 
-An optimizer's step on the 65 parameters of resnet20 is compared with the core's pass of the same
-rule over one array of as many elements, by as many threads: its memory traffic, and for Adam and
-RMSprop the root and quotient of each element. Beyond it count the lists that Python makes, their
-checks in the binding, and what small arrays cost in the core. `zero_grad` stands beside it.
+An optimizer's step on the 65 parameters of resnet20 is compared with its memory traffic: the
+core's pass of SGD over one array, by as many threads, that reads and writes as many bytes. Beyond
+it count the lists that Python makes, their checks in the binding, what small arrays cost in the
+core, and for Adam and RMSprop the root and quotient of each element. The pass of the same rule over
+one array of as many elements, and `zero_grad`, stand beside it.
 
     python benchmarks/overhead.py
     python benchmarks/overhead.py --filter conv2d --rounds 50
@@ -17,7 +18,6 @@ checks in the binding, and what small arrays cost in the core. `zero_grad` stand
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from contenders import write_json
 
 import convolite
 from convolite import _core, functional, models, optim
@@ -140,9 +141,8 @@ def main() -> int:
         text = ", ".join(f"{name} {operations[name][way]['python']:.1f}" for name in worst)
         print(f"most of Python, {way} (limit {limit:g}): {text}")
     steps = measure_steps(arguments) if arguments.filter in "optimizers" else {}
-    if arguments.json is not None:
-        results = {"operations": operations, "steps": steps}
-        arguments.json.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    limits = {"forward": FORWARD_LIMIT, "backward": BACKWARD_LIMIT, "step": STEP_LIMIT}
+    write_json(arguments, {"limits": limits, "operations": operations, "steps": steps})
     return 0
 
 
@@ -152,6 +152,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--calls", type=int, default=50, help="calls in a turn")
     parser.add_argument("--filter", default="", help="only names that hold this")
     parser.add_argument("--json", type=Path, help="write the results here")
+    parser.set_defaults(peer_python=None, threads=convolite.get_num_threads())
     return parser.parse_args()
 
 
@@ -166,7 +167,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     times = iter(in_turn(flat, arguments.rounds, arguments.calls))
     rows: dict[str, Any] = {}
     for name, way in contenders:
-        rows.setdefault(name, {})[way] = beyond("all", "core", "python", next(times), next(times))
+        rows.setdefault(name, {})[way] = beyond(next(times), next(times))
     for name, row in rows.items():
         print(f"{name:24}" + "   ".join(line(row[way]) for way in row))
     return rows
@@ -192,13 +193,15 @@ def calls_of(operation: Operation) -> dict[str, Call]:
     return {"forward": forward, "backward": backward}
 
 
-def beyond(
-    whole_name: str, part_name: str, name: str, whole: list[float], part: list[float]
-) -> dict[str, float]:
+def beyond(whole: list[float], part: list[float]) -> dict[str, float]:
     """Lower quartiles of two lists of times, and of what is between them in one round."""
     differences = [a - b for a, b in zip(whole, part, strict=True)]
-    figures = (statistics.quantiles(times, n=4)[0] for times in (whole, part, differences))
-    return dict(zip((whole_name, part_name, name), figures, strict=True))
+    return {"all": quartile(whole), "core": quartile(part), "python": quartile(differences)}
+
+
+def quartile(times: list[float]) -> float:
+    """The lower one, since other users of the machine only add."""
+    return statistics.quantiles(times, n=4)[0]
 
 
 def line(figures: dict[str, float]) -> str:
@@ -247,8 +250,8 @@ def in_turn(contenders: list[Call], rounds: int, calls: int) -> list[list[float]
 
 
 def measure_steps(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Each optimizer's step on resnet20, the core's bare pass over as many bytes, and zero_grad."""
-    print(f"\nresnet20{'':16}{'step':>9}{'pass':>9}{'beyond':>9}{'zero_grad':>12}")
+    """Each optimizer's step on resnet20, passes over as many bytes and elements, and zero_grad."""
+    print(f"\nresnet20{'':16}{'step':>9}{'traffic':>9}{'beyond':>9}{'rule':>9}{'zero_grad':>11}")
     rows = {}
     for name, build in OPTIMIZERS.items():
         parameters = list(models.resnet20().parameters())
@@ -256,14 +259,30 @@ def measure_steps(arguments: argparse.Namespace) -> dict[str, Any]:
             parameter.grad = convolite.Tensor(np.full_like(parameter.numpy(), 1e-3))
         optimizer = build(parameters)
         optimizer.step()
-        bare = bare_pass(name, sum(parameter.size for parameter in parameters))
-        step, core = in_turn([optimizer.step, bare], arguments.rounds, arguments.calls)
-        rows[name] = beyond("step", "pass", "beyond", step, core)
-        cleared = in_turn([optimizer.zero_grad], arguments.rounds, arguments.calls)[0]
-        rows[name]["zero_grad"] = statistics.quantiles(cleared, n=4)[0]
+        size = sum(parameter.size for parameter in parameters)
+        calls = [optimizer.step, traffic(name, size), bare_pass(name, size)]
+        step, bytes_alone, rule = map(quartile, in_turn(calls, arguments.rounds, arguments.calls))
+        (cleared,) = in_turn([optimizer.zero_grad], arguments.rounds, arguments.calls)
+        rows[name] = {
+            "step": step,
+            "traffic": bytes_alone,
+            "beyond": step - bytes_alone,
+            "rule": rule,
+            "zero_grad": quartile(cleared),
+        }
         print(f"{name:24}{line(rows[name])}", flush=True)
-    print(f"limit beyond the pass: {STEP_LIMIT:g}")
+    print(f"limit beyond the traffic: {STEP_LIMIT:g}")
     return rows
+
+
+def traffic(name: str, size: int) -> Call:
+    """The core's pass of SGD that reads and writes as many bytes as a step on `size` elements.
+
+    SGD passes over 3 floats of an element, with momentum and RMSprop over 5, Adam over 7.
+    """
+    if name.startswith("Adam"):
+        return bare_pass("SGD, momentum", size * 7 // 5)
+    return bare_pass(name if name == "SGD" else "SGD, momentum", size)
 
 
 def bare_pass(name: str, size: int) -> Call:

@@ -65,21 +65,11 @@ class Adam(Optimizer):
         for batch in self._batches(group, _steps_taken):
             step = int(_steps_taken(batch.states[:1])[0]) + 1
             if step == 1:
-                kept = zip(
-                    batch.parameters,
-                    zeros_like(batch.arrays),
-                    zeros_like(batch.arrays),
-                    strict=True,
-                )
-                for parameter, mean, square in kept:
-                    self.state[parameter] = {
-                        "step": step,
-                        "exp_avg": mean,
-                        "exp_avg_sq": square,
-                    }
-                batch.states = [self.state[parameter] for parameter in batch.parameters]
-            for state in batch.states:
-                state["step"] = step
+                means, squares = zeros_like(batch.arrays), zeros_like(batch.arrays)
+                batch.states = [
+                    {"step": step, "exp_avg": mean, "exp_avg_sq": square}
+                    for mean, square in zip(means, squares, strict=True)
+                ]
             _core.adam_step(
                 batch.arrays,
                 batch.gradients,
@@ -93,6 +83,10 @@ class Adam(Optimizer):
                 group["weight_decay"],
                 self._decoupled,
             )
+            if step == 1:
+                self.state.update(zip(batch.parameters, batch.states, strict=True))
+            for state in batch.states:
+                state["step"] = step
 
 
 class AdamW(Adam):

@@ -72,8 +72,6 @@ class SGD(Optimizer):
             buffers: list[Array] = []
             if first_step:
                 buffers = zeros_like(batch.arrays)
-                for parameter, buffer in zip(batch.parameters, buffers, strict=True):
-                    self.state[parameter] = {"momentum_buffer": buffer}
             elif group["momentum"]:
                 buffers = [state["momentum_buffer"] for state in batch.states]
             _core.sgd_step(
@@ -87,6 +85,9 @@ class SGD(Optimizer):
                 group["weight_decay"],
                 bool(group["nesterov"]),
             )
+            if first_step:
+                for parameter, buffer in zip(batch.parameters, buffers, strict=True):
+                    self.state[parameter] = {"momentum_buffer": buffer}
 
 
 def _are_remembered(states: list[State]) -> list[bool]:
