@@ -58,11 +58,14 @@ struct TapRows {
   }
 };
 
+// Sums of one call: 24 leave room for operands among 32 registers, 12 among 16.
+constexpr int kLaneSums = CONVOLITE_VECTOR_BYTES == 64 ? 24 : 12;
+
 // Any taps and step. Several results share each load of the source, those of groups of many
 // channels from L2.
 template <class T, int Results>
 struct TapVectors {
-  static constexpr int results = Results, most_pixels = Results == 1 ? 8 : 12 / Results;
+  static constexpr int results = Results, most_pixels = Results == 1 ? 8 : kLaneSums / Results;
   std::ptrdiff_t step;
 
   explicit TapVectors(const GroupLaneArguments<T>& a) : step(a.step) {}
