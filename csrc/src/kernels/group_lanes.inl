@@ -58,11 +58,14 @@ struct TapRows {
   }
 };
 
+// Sums of one call: 24 leave room for operands among 32 registers, 12 among 16.
+constexpr int kLaneSums = CONVOLITE_VECTOR_BYTES == 64 ? 24 : 12;
+
 // Any taps and step. Several results share each load of the source, those of groups of many
 // channels from L2.
 template <class T, int Results>
 struct TapVectors {
-  static constexpr int results = Results, most_pixels = Results == 1 ? 8 : 12 / Results;
+  static constexpr int results = Results, most_pixels = Results == 1 ? 8 : kLaneSums / Results;
   std::ptrdiff_t step;
 
   explicit TapVectors(const GroupLaneArguments<T>& a) : step(a.step) {}
@@ -177,6 +180,14 @@ constexpr void fill_lane_weights(GroupLaneKernels<T>& kernels) {
   }
 }
 
+template <class T, int Taps>
+constexpr void fill_lane_weights_together(GroupLaneKernels<T>& kernels) {
+  if constexpr (Taps <= kLaneSums / kLanesTogether) {
+    kernels.weight_taps_together[Taps - 1] = sum_lane_weights<T, kLanesTogether, Taps>;
+    fill_lane_weights_together<T, Taps + 1>(kernels);
+  }
+}
+
 template <class T>
 constexpr GroupLaneKernels<T> group_lane_kernels() {
   GroupLaneKernels<T> kernels{};
@@ -189,8 +200,7 @@ constexpr GroupLaneKernels<T> group_lane_kernels() {
   kernels.rows_of_5[0] = convolve_lanes<T, TapRows<T, 5, 1>>;
   kernels.rows_of_5[1] = convolve_lanes<T, TapRows<T, 5, 2>>;
   fill_lane_weights<T, 1>(kernels);
-  kernels.weight_taps_together[0] = sum_lane_weights<T, kLanesTogether, 1>;
-  kernels.weight_taps_together[1] = sum_lane_weights<T, kLanesTogether, 2>;
-  kernels.weight_taps_together[2] = sum_lane_weights<T, kLanesTogether, 3>;
+  fill_lane_weights_together<T, 1>(kernels);
+  kernels.most_taps_together = kLaneSums / kLanesTogether;
   return kernels;
 }

@@ -233,7 +233,7 @@ struct GroupLaneWeightArguments {
 };
 
 constexpr int kLanesTogether = 4;
-constexpr int kMostTapsTogether = 3;
+constexpr int kMostTapsTogether = 6;  // at any level
 
 template <class T>
 struct GroupLaneKernels {
@@ -247,6 +247,7 @@ struct GroupLaneKernels {
   Convolve rows_of_2, rows_of_3[2], rows_of_5[2];
   WeightSums weight_taps[kMostWeightTaps];             // [taps - 1]
   WeightSums weight_taps_together[kMostTapsTogether];  // of kLanesTogether grads
+  int most_taps_together;                              // at this level
 };
 
 // Element by element. unary: a, output of `count` values. binary: `rows` rows of `columns` values;

@@ -20,6 +20,7 @@ namespace {
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kSummedPixels = 512;  // in T
 constexpr Index kMostTasks = 64;
+constexpr Index kStripBytes = 20 << 10;  // grads and rows of a channel that stay in the first cache
 
 template <class T>
 class BackwardWeight {
@@ -62,8 +63,10 @@ class BackwardWeight {
         add_item(grad_output, input, group, item, scratch, total);
       }
     });
-    parallel_for(lane_blocks_, tasks * row_sums_, [&](Index block, int) {
-      combine(block, sums.get() + block * parts_ * row_sums_, grad_weight);
+    const Index results = shape_.group_out();
+    parallel_for(lane_blocks_ * results, tasks * row_sums_, [&](Index task, int) {
+      const Index block = task / results;
+      combine(block, task % results, sums.get() + block * parts_ * row_sums_, grad_weight);
     });
   }
 
@@ -120,19 +123,30 @@ class BackwardWeight {
   // band has one on either side. Rows with taps farther out are calls of their own.
   void list_calls(const LaneBlock& block) {
     std::vector<Call> calls;
+    const Index strip = strip_rows();
     bool continues = false;
     for (const LaneRun& run : block.runs) {
       const bool near = band_.holds_all_taps(block, run);
+      const Index most = near ? strip : 1;
+      Index y = 0;
       if (near && continues) {
-        calls.back().rows += run.rows;
-      } else if (near) {
-        calls.push_back(call(block, run, 0, run.rows, near));
-      } else {
-        for (Index y = 0; y < run.rows; ++y) calls.push_back(call(block, run, y, 1, near));
+        y = std::min(run.rows, most - calls.back().rows);
+        calls.back().rows += y;
+      }
+      for (Index rows = 0; y < run.rows; y += rows) {
+        rows = std::min(most, run.rows - y);
+        calls.push_back(call(block, run, y, rows, near));
       }
       continues = near;
     }
     calls_.push_back(std::move(calls));
+  }
+
+  // Of a call: as many as leave what all its sums read in the first cache.
+  Index strip_rows() const {
+    const Index grads = std::min<Index>(kLanesTogether, shape_.group_out()) * grad_row();
+    const Index bytes = (grads + row_step()) * static_cast<Index>(sizeof(T));
+    return std::max<Index>(1, kStripBytes / bytes);
   }
 
   // Rows [y, y + rows) of a run.
@@ -150,35 +164,34 @@ class BackwardWeight {
   }
 
   void add_image(const std::vector<Call>& calls, const Scratch& scratch) const {
-    const Index sources = shape_.group_in(), results = shape_.group_out();
-    for (Index k = 0; k < results;) {
-      const bool together = results - k >= kLanesTogether;
-      for (Index c = 0; c < sources; ++c) {
-        add_filters(calls, scratch.band + c * band_.channel_stride(),
-                    scratch.grad + k * grad_stride(), together,
-                    scratch.sums + (k * sources + c) * shape_.taps() * table_.lanes);
+    for (const Call& call : calls) {
+      const Index results = shape_.group_out();
+      for (Index k = 0; k < results;) {
+        const bool together = results - k >= kLanesTogether;
+        add_filters(call, k, together, scratch);
+        k += together ? kLanesTogether : 1;
       }
-      k += together ? kLanesTogether : 1;
     }
   }
 
-  // The filters of one input channel and one output channel or kLanesTogether.
-  void add_filters(const std::vector<Call>& calls, const T* band, const T* grad, bool together,
-                   T* sums) const {
+  // The filters of one output channel of a group or kLanesTogether.
+  void add_filters(const Call& call, Index channel, bool together, const Scratch& scratch) const {
     const typename GroupLaneKernels<T>::WeightSums* const kernels =
         together ? table_.group_lanes.weight_taps_together : table_.group_lanes.weight_taps;
-    const Index most_taps = together ? kMostTapsTogether : kMostWeightTaps;
-    const Index taps = shape_.taps(), shares = ceil_divide(taps, most_taps);
+    const Index most_taps = together ? table_.group_lanes.most_taps_together : kMostWeightTaps;
+    const Index sources = shape_.group_in(), taps = shape_.taps();
+    const Index shares = ceil_divide(taps, most_taps);
     GroupLaneWeightArguments<T> arguments{};
     arguments.step = shape_.stride.w * table_.lanes;
     arguments.row_step = row_step();
+    arguments.rows = call.rows;
     arguments.columns = shape_.output.w;
+    arguments.grad = scratch.grad + channel * grad_stride() + call.grad;
     arguments.grad_stride = grad_stride();
-    arguments.sums_stride = shape_.group_in() * taps * table_.lanes;
-    for (const Call& call : calls) {
-      arguments.source = band + call.source;
-      arguments.grad = grad + call.grad;
-      arguments.rows = call.rows;
+    arguments.sums_stride = sources * taps * table_.lanes;
+    for (Index c = 0; c < sources; ++c) {
+      arguments.source = scratch.band + c * band_.channel_stride() + call.source;
+      T* const sums = scratch.sums + (channel * sources + c) * taps * table_.lanes;
       for (Index share = 0; share < shares; ++share) {
         const Index begin = taps * share / shares, end = taps * (share + 1) / shares;
         arguments.offsets = call.offsets.data() + begin;
@@ -188,16 +201,19 @@ class BackwardWeight {
     }
   }
 
-  // Adds the parts of a block of groups in order; [filter and tap][lane] to filters.
-  void combine(Index block, const double* sums, T* grad_weight) const {
-    const Index lanes = table_.lanes, rows = row_sums_ / lanes, group = block * lanes;
+  // Adds the parts of a block of groups in order to the first, for one output channel of each
+  // group; [filter and tap][lane] to filters.
+  void combine(Index block, Index channel, double* sums, T* grad_weight) const {
+    const Index lanes = table_.lanes, rows = row_sums_ / lanes / shape_.group_out();
+    const Index count = rows * lanes, group = block * lanes;
+    sums += channel * count;
+    for (Index part = 1; part < parts_; ++part) {
+      for (Index i = 0; i < count; ++i) sums[i] += sums[part * row_sums_ + i];
+    }
     for (Index lane = 0; lane < groups_from(group); ++lane) {
+      T* const filters = grad_weight + ((group + lane) * shape_.group_out() + channel) * rows;
       for (Index row = 0; row < rows; ++row) {
-        double sum = 0;
-        for (Index part = 0; part < parts_; ++part) {
-          sum += sums[part * row_sums_ + row * lanes + lane];
-        }
-        grad_weight[(group + lane) * rows + row] = static_cast<T>(sum);
+        filters[row] = static_cast<T>(sums[row * lanes + lane]);
       }
     }
   }

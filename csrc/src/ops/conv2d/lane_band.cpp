@@ -50,7 +50,8 @@ void LaneBand::choose_rows(Index element_size, Index units) {
     return std::clamp<Index>((limit - halo * source_row) / row, 1, height);
   };
   const Index twice_halo = 2 * halo * lattice_.spacing.h / lattice_.step.h;
-  rows_ = std::max(rows_within(kBytes), std::min(twice_halo, rows_within(kMostBytes)));
+  rows_ = std::max(rows_within(kVectors * lanes_ * element_size),
+                   std::min(twice_halo, rows_within(kMostBytes)));
   const Index wanted = ceil_divide(height, ceil_divide(kFewestTasks, units));
   rows_ = std::min(rows_, std::max(wanted, kFewestRows));
   rows_ = ceil_divide(height, ceil_divide(height, rows_));  // even shares

@@ -30,7 +30,7 @@ struct LaneBlock {
 
 class LaneBand {
  public:
-  // A block's band and one plane of its results take about kBytes, unless that would mean to copy
+  // A block's band and one plane of its results take about kVectors, unless that would mean to copy
   // most rows again and again; many blocks are wanted where there are few `units` of lanes.
   LaneBand(const TapLattice& lattice, int lanes, Index element_size, Index units);
 
@@ -63,7 +63,7 @@ class LaneBand {
             Index plane_stride, T* band) const;
 
  private:
-  static constexpr Index kBytes = 128 << 10;  // with a task's other arrays it stays in L2
+  static constexpr Index kVectors = 4 << 10;  // with a task's other arrays they stay in L2
 
   void choose_rows(Index element_size, Index units);
   void add_block(Index row, Index rows);
