@@ -20,6 +20,7 @@ namespace {
 #include "kernels/depthwise.inl"
 #include "kernels/depthwise_weight.inl"
 #include "kernels/group_lanes.inl"
+#include "kernels/shifted_sum.inl"
 #include "kernels/softmax_rows.inl"
 #include "kernels/optimizer.inl"
 #include "kernels/norm_rows.inl"
@@ -34,6 +35,7 @@ constexpr KernelTable<T> make_table() {
           winograd_kernels<T>(),
           depthwise_kernels<T>(),
           group_lane_kernels<T>(),
+          shifted_sum_kernels<T>(),
           elementwise_kernels<T>(),
           activation_kernels<T>(),
           reduce_kernels<T>(),

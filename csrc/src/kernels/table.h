@@ -250,6 +250,42 @@ struct GroupLaneKernels {
   int most_taps_together;                              // at this level
 };
 
+// Sums of shifted rows, lanes over their elements: taps add what stands at `offset` from a pixel's
+// place, in the columns [begin, end). For y < rows and x < columns, with p = x % phases, i = x /
+// phases and the taps t of phase p:
+//   result[y * result_stride + x] (+)= bias + sum over taps t with begin <= i < end of
+//                                      source[y * source_stride + i + offset],
+// clamped then. Whole vectors are read: source has room for columns + lanes elements before the
+// first and behind the last that is added. Taps have 0 <= begin < end.
+struct ShiftedTap {
+  std::ptrdiff_t offset, begin, end;
+};
+
+struct ShiftedTaps {
+  std::ptrdiff_t count;
+  const ShiftedTap* taps;
+  std::ptrdiff_t begin, end;  // where all taps are added
+};
+
+template <class T>
+struct ShiftedSumArguments {
+  const T* source;
+  std::ptrdiff_t source_stride;
+  const ShiftedTaps* taps;  // of each phase
+  std::ptrdiff_t phases;
+  std::ptrdiff_t rows, columns;
+  T* result;
+  std::ptrdiff_t result_stride;
+  T bias, low, high;
+  bool clamp, accumulate;
+};
+
+template <class T>
+struct ShiftedSumKernels {
+  using Sum = void (*)(const ShiftedSumArguments<T>&);
+  Sum one_phase, two_phases, any_phases;
+};
+
 // Element by element. unary: a, output of `count` values. binary: `rows` rows of `columns` values;
 // an operand that is no row (at most one of the two) is one value per row. a_stride and b_stride
 // lead to the next row; the output is dense. Both may equal the output's place.
@@ -485,6 +521,7 @@ struct KernelTable {
   WinogradKernels<T> winograd;
   DepthwiseKernels<T> depthwise;
   GroupLaneKernels<T> group_lanes;
+  ShiftedSumKernels<T> shifted_sum;
   ElementwiseKernels<T> elementwise;
   ActivationKernels<T> activation;
   ReduceKernels<T> reduce;

@@ -9,6 +9,7 @@
 #include "ops/conv2d/depthwise.h"
 #include "ops/conv2d/direct.h"
 #include "ops/conv2d/group_lanes.h"
+#include "ops/conv2d/narrow.h"
 #include "ops/conv2d/pointwise.h"
 #include "ops/conv2d/winograd.h"
 
@@ -55,6 +56,15 @@ constexpr Conv2dMethod<T> kGrouped = {"grouped",
                                       group_lanes_backward_input<T>,
                                       group_lanes_backward_weight<T>};
 
+template <class T>
+constexpr Conv2dMethod<T> kNarrow = {
+    "narrow",
+    narrow_declines<T>,
+    "few channels in the result: pixels as lanes, the products of each tap are shifted and added",
+    narrow_forward<T>,
+    narrow_backward_input<T>,
+    direct_backward_weight<T>};
+
 const char* winograd_or_exact(const Conv2dShape& shape, Pass pass) {
   return get_fast_math() ? winograd_declines(shape, pass) : "fast math is off";
 }
@@ -73,6 +83,7 @@ const std::vector<Conv2dMethod<float>>& menu() {
       kPointwise<float>,
       kDepthwise<float>,
       kGrouped<float>,
+      kNarrow<float>,
       kDirect<float>,
   };
   return methods;
@@ -81,8 +92,8 @@ const std::vector<Conv2dMethod<float>>& menu() {
 // float64 is asked for where rounding matters: no method that adds to it.
 template <>
 const std::vector<Conv2dMethod<double>>& menu() {
-  static const std::vector<Conv2dMethod<double>> methods = {kPointwise<double>, kDepthwise<double>,
-                                                            kGrouped<double>, kDirect<double>};
+  static const std::vector<Conv2dMethod<double>> methods = {
+      kPointwise<double>, kDepthwise<double>, kGrouped<double>, kNarrow<double>, kDirect<double>};
   return methods;
 }
 
