@@ -25,6 +25,11 @@ THREADS_NETWORK, THREADS = "resnet18", 1.85
 ACCURACY = 2.0
 MEMORY = 0.6
 
+WAYS = {
+    "forward": "Python in an operation, forward, us, most",
+    "backward": "Python in an operation, forward and backward, us, most",
+}
+
 INTRODUCTION = """\
 ## Targets
 
@@ -138,18 +143,16 @@ def memory_targets(results: list[dict[str, Any]]) -> list[Target]:
 
 def overhead_targets(overhead: dict[str, Any] | None) -> list[Target]:
     """The worst of the operations and of the optimizers, against the limits of the program."""
-    if overhead is None:
-        return []
-    limits = overhead["limits"]
-    ways = {"forward": "forward", "backward": "forward and backward"}
-    worst = {
-        way: max(row[way]["python"] for row in overhead["operations"].values()) for way in ways
-    }
-    step = max(row["beyond"] for row in overhead["steps"].values())
+    from overhead import BACKWARD_LIMIT, FORWARD_LIMIT, STEP_LIMIT
+
+    worst = None
+    if overhead is not None:
+        operations, steps = overhead["operations"].values(), overhead["steps"].values()
+        worst = {way: max(row[way]["python"] for row in operations) for way in WAYS}
+        worst["step"] = max(row["beyond"] for row in steps)
+    bounds = {"forward": FORWARD_LIMIT, "backward": BACKWARD_LIMIT, "step": STEP_LIMIT}
+    names = {**WAYS, "step": "optimizer step beyond its traffic, us, most"}
     return [
-        *(
-            Target(f"Python in an operation, {words}, us, most", limits[way], worst[way], most=True)
-            for way, words in ways.items()
-        ),
-        Target("optimizer step beyond its traffic, us, most", limits["step"], step, most=True),
+        Target(name, bounds[key], None if worst is None else worst[key], most=True)
+        for key, name in names.items()
     ]
