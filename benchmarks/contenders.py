@@ -24,17 +24,30 @@ _REST_SECONDS = 0.05  # OpenBLAS spins for 2^26 clock ticks, libgomp for some mi
 _PEER_VERSIONS = """
 import json, platform, numpy, torch
 versions = {"torch": torch.__version__, "numpy": numpy.__version__}
+versions["instruction_set"] = torch.backends.cpu.get_cpu_capability()
 print(json.dumps({**versions, "python": platform.python_version()}))
 """
 
 
+# What holds ATen and torch.compile, oneDNN, MKL and OpenBLAS to AVX2.
+_HELD_TO_AVX2 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "ONEDNN_MAX_CPU_ISA": "AVX2",
+    "MKL_ENABLE_INSTRUCTIONS": "AVX2",
+    "OPENBLAS_CORETYPE": "Haswell",
+}
+
+
 class Contender:
-    """One process. PyTorch's threads are bound to cores, which is its best."""
+    """One process. PyTorch's threads are bound to cores, which is its best.
+
+    Where convolite uses AVX2, by CONVOLITE_ISA or for want of more, the others are held to it too.
+    """
 
     def __init__(self, name: str, script: str, options: list[str], peer_python: str | None) -> None:
         self.name = name
         ours = name == "convolite"
-        environment = dict(os.environ)
+        environment = dict(os.environ) if ours else peer_environment()
         if not ours:
             threads = options[options.index("--threads") + 1]
             environment.update(OMP_PROC_BIND="true", OMP_NUM_THREADS=threads)
@@ -61,6 +74,13 @@ class Contender:
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait()
+
+
+def peer_environment() -> dict[str, str]:
+    """The variables of a process without convolite, at convolite's instruction set."""
+    from convolite import _core
+
+    return {**os.environ, **(_HELD_TO_AVX2 if _core.config()["isa"] == "avx2" else {})}
 
 
 def argument_parser(description: str, rounds: int) -> argparse.ArgumentParser:
@@ -118,7 +138,9 @@ def versions(peer_python: str | None) -> dict[str, Any]:
     if peer_python is None:
         return {"convolite": ours}
     command = [peer_python, "-c", _PEER_VERSIONS]
-    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    answer = subprocess.run(
+        command, check=True, stdout=subprocess.PIPE, text=True, env=peer_environment()
+    ).stdout
     return {"convolite": ours, "pytorch": json.loads(answer)}
 
 

@@ -22,7 +22,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from contenders import argument_parser, write_json
+from contenders import argument_parser, peer_environment, write_json
 
 PROGRAM = Path(__file__).with_name("torch_mnist.py")
 REACHED = re.compile(r"reached after (\d+) epochs?, ")
@@ -73,7 +73,8 @@ def run_convolite(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
 
 
 def run_torch(arguments: argparse.Namespace, seed: int) -> dict[str, Any]:
-    environment = dict(os.environ, OMP_PROC_BIND="true", OMP_NUM_THREADS=str(arguments.threads))
+    environment = peer_environment()
+    environment.update(OMP_PROC_BIND="true", OMP_NUM_THREADS=str(arguments.threads))
     command = [arguments.peer_python, str(PROGRAM), *options(arguments, seed)]
     seconds, output = timed(command, environment)
     return {"seconds": seconds, **json.loads(output)}
