@@ -9,7 +9,7 @@ CONVOLITE_INLINE void gather_block(const T* const* planes, const std::int32_t* p
   CONVOLITE_UNROLL for (int l = 0; l < kLanes<T>; ++l) store(lanes + place[l], block[l]);
 }
 
-// Bound by shuffles. The last block of pixels begins earlier than it would.
+// Bound by memory, else by shuffles. The last block of pixels begins earlier than it would.
 template <class T>
 void gather_lanes(const LaneGatherArguments<T>& a) {
   const T* planes[kLanes<T>];
@@ -25,6 +25,7 @@ void gather_lanes(const LaneGatherArguments<T>& a) {
     if (narrow) {
       for (int l = 0; l < kLanes<T>; ++l) a.lanes[a.places[i] + l] = *at[l];
     } else {
+      CONVOLITE_UNROLL for (int l = 0; l < kLanes<T>; ++l) prefetch(at[l], a.next_plane, 1);
       gather_block(at, a.places + first, a.lanes);
     }
   }
@@ -91,8 +92,14 @@ CONVOLITE_INLINE void convolve_pixels(const GroupLaneArguments<T>& a, const Taps
                                       const T* source, T* result) {
   Vec<T> sum[Taps::results][Pixels];
   CONVOLITE_UNROLL for (int r = 0; r < Taps::results; ++r) {
-    const Vec<T> bias = a.bias == nullptr ? Vec<T>{} : load(a.bias + r * a.bias_stride);
-    CONVOLITE_UNROLL for (int p = 0; p < Pixels; ++p) sum[r][p] = bias;
+    if (a.accumulate) {
+      CONVOLITE_UNROLL for (int p = 0; p < Pixels; ++p) {
+        sum[r][p] = load(result + r * a.result_stride + p * a.result_step);
+      }
+    } else {
+      const Vec<T> bias = a.bias == nullptr ? Vec<T>{} : load(a.bias + r * a.bias_stride);
+      CONVOLITE_UNROLL for (int p = 0; p < Pixels; ++p) sum[r][p] = bias;
+    }
   }
   taps.template add<Pixels>(a, source, sum);
   CONVOLITE_UNROLL for (int r = 0; r < Taps::results; ++r) {

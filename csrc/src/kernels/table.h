@@ -192,6 +192,7 @@ template <class T>
 struct LaneGatherArguments {
   const T* source;
   std::ptrdiff_t planes, plane_stride, pixels;
+  std::ptrdiff_t next_plane;  // to the planes that follow: they are on their way meanwhile
   const std::int32_t* places;
   T* lanes;
 };
@@ -213,7 +214,7 @@ struct GroupLaneArguments {
   T* result;
   std::ptrdiff_t result_step, result_row_step;
   T low, high;
-  bool clamp;
+  bool accumulate, clamp;
 };
 
 // In every lane: sums[t] += sum over pixels of

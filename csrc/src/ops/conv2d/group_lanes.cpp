@@ -4,7 +4,11 @@
 // transposed to a band (lane_band.h); its result planes are computed as vectors of lanes, some
 // together, and transposed back.
 //
-// Bound by shuffles of the two transpositions and loads of the products.
+// The source channels of a group are taken in chunks whose filters stay in the first cache: each is
+// added to what the tile holds.
+//
+// Bound by arithmetic for groups of 8 channels and more; for fewer by memory, which the two
+// transpositions visit plane by plane, and their shuffles.
 #include "ops/conv2d/group_lanes.h"
 
 #include <algorithm>
@@ -20,10 +24,12 @@ namespace {
 
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kMostTasks = 64;
-// Of a group. The general method takes so many times as long for 32 groups of 56, 28, 14 and 7
-// pixels square, 8 images, 2 threads: 1.9 to 3.2 for 4 channels, 1.1 to 1.6 for 8, and 0.75 to 0.97
-// for 16, which fill vectors of their own.
+// Of a group, or as many as lanes. The general method takes so many times as long for 32 groups of
+// 56, 28, 14 and 7 pixels square, 8 images, 2 threads: 1.9 to 3.2 for 4 channels, 1.1 to 1.6 for 8,
+// and 0.75 to 0.97 for 16, which fill two vectors of their own. Where they fill only one (Zen 5,
+// AVX-512, one thread): 1.0 to 1.3 for 16, 1.6 to 1.9 for 12.
 constexpr Index kMostChannels = 8;
+constexpr Index kFilterBytes = 20 << 10;  // of the channels of a call, in the first cache
 constexpr Index kMostRowsBytes = Index{4} << 20;
 
 // Values of the groups that a vector of units meets: [vector][row][lane], as many vectors as there
@@ -72,6 +78,7 @@ class GroupLaneConvolution {
         units_(lattice.result.n * lattice.groups),
         lane_blocks_(ceil_divide(units_, table_.lanes)),
         band_(lattice, table_.lanes, sizeof(T), lane_blocks_),
+        chunk_(chunk_channels(kernel)),
         weight_(table_, lane_blocks_, lattice.groups,
                 lattice.source_channels() * lattice.result_channels() * kernel.h * kernel.w,
                 weight) {
@@ -103,10 +110,10 @@ class GroupLaneConvolution {
     Activation activation;
     T* result;
   };
-  // Tap rows outermost: a run of rows takes some of them.
+  // Of each chunk of source channels in turn. Tap rows outermost: a run of rows takes some of them.
   struct PhaseTaps {
     std::vector<std::ptrdiff_t> offsets, weights;
-    Index row_taps;
+    Index rows, columns;  // of taps
     typename GroupLaneKernels<T>::Convolve convolve;
   };
 
@@ -125,20 +132,33 @@ class GroupLaneConvolution {
     std::sort(columns.begin(), columns.end(),
               [](const AxisTap& a, const AxisTap& b) { return a.offset < b.offset; });
     PhaseTaps taps;
-    taps.row_taps = lattice_.source_channels() * static_cast<Index>(columns.size());
+    taps.rows = static_cast<Index>(phase.rows.taps.size());
+    taps.columns = static_cast<Index>(columns.size());
     taps.convolve = choose_kernel(columns);
     taps.offsets.reserve(static_cast<std::size_t>(lattice_.depth(phase)));
     taps.weights.reserve(static_cast<std::size_t>(lattice_.depth(phase)));
-    for (const AxisTap& row : phase.rows.taps) {
-      for (Index c = 0; c < lattice_.source_channels(); ++c) {
-        for (const AxisTap& column : columns) {
-          taps.offsets.push_back(c * band_.channel_stride() + band_.offset(phase, row, column));
-          taps.weights.push_back((c * filters_.source + row.kernel * kernel.w + column.kernel) *
-                                 weight_.stride());
+    const Index sources = lattice_.source_channels();
+    for (Index first = 0; first < sources; first += chunk_) {
+      for (const AxisTap& row : phase.rows.taps) {
+        for (Index c = first; c < std::min(first + chunk_, sources); ++c) {
+          for (const AxisTap& column : columns) {
+            taps.offsets.push_back(c * band_.channel_stride() + band_.offset(phase, row, column));
+            taps.weights.push_back((c * filters_.source + row.kernel * kernel.w + column.kernel) *
+                                   weight_.stride());
+          }
         }
       }
     }
     taps_.push_back(std::move(taps));
+  }
+
+  // Source channels whose filters of kLanesTogether results stay in the first cache, in even
+  // shares.
+  Index chunk_channels(HW kernel) const {
+    const Index channel =
+        kLanesTogether * kernel.h * kernel.w * table_.lanes * static_cast<Index>(sizeof(T));
+    const Index sources = lattice_.source_channels();
+    return ceil_divide(sources, ceil_divide(sources, std::max<Index>(1, kFilterBytes / channel)));
   }
 
   typename GroupLaneKernels<T>::Convolve choose_kernel(const std::vector<AxisTap>& columns) const {
@@ -180,6 +200,7 @@ class GroupLaneConvolution {
   void convolve(const Job& job, const LaneBlock& block, Index vector, Index channel, Index together,
                 const T* band, T* tile) const {
     const Index lanes = table_.lanes, width = lattice_.result.w;
+    const Index sources = lattice_.source_channels();
     GemmTileArguments<T> clamp{};
     set_epilogue<T>(clamp, {nullptr, job.activation}, 0);
     GroupLaneArguments<T> arguments{};
@@ -196,19 +217,24 @@ class GroupLaneConvolution {
     arguments.result_row_step = lattice_.spacing.h * width * lanes;
     arguments.low = clamp.low;
     arguments.high = clamp.high;
-    arguments.clamp = clamp.clamp;
     for (const LaneRun& run : block.runs) {
       const Phase& phase = lattice_.phases[run.phase];
       const PhaseTaps& taps = taps_[run.phase];
-      const Index begin = run.tap_begin * taps.row_taps;
-      arguments.taps = {run.tap_end * taps.row_taps - begin, taps.offsets.data() + begin,
-                        taps.weights.data() + begin};
       arguments.source = band + run.source;
       arguments.rows = run.rows;
       arguments.columns = phase.columns.count;
       const Index row = phase.rows.first + run.row_begin * lattice_.spacing.h - block.row;
       arguments.result = tile + (row * width + phase.columns.first) * lanes;
-      (together == 1 ? taps.convolve : table_.group_lanes.any_taps_together)(arguments);
+      const auto kernel = together == 1 ? taps.convolve : table_.group_lanes.any_taps_together;
+      for (Index first = 0; first < sources; first += chunk_) {
+        const Index row_taps = std::min(chunk_, sources - first) * taps.columns;
+        const Index begin = first * taps.rows * taps.columns + run.tap_begin * row_taps;
+        arguments.taps = {(run.tap_end - run.tap_begin) * row_taps, taps.offsets.data() + begin,
+                          taps.weights.data() + begin};
+        arguments.accumulate = first > 0;
+        arguments.clamp = clamp.clamp && first + chunk_ >= sources;
+        kernel(arguments);
+      }
     }
   }
 
@@ -217,6 +243,7 @@ class GroupLaneConvolution {
   FilterStrides filters_;
   Index units_, lane_blocks_;
   LaneBand band_;
+  Index chunk_;  // source channels of a call
   GroupRows<T> weight_;
   std::vector<PhaseTaps> taps_;
 };
@@ -230,7 +257,7 @@ const char* group_lanes_decline(const Conv2dShape& shape, Pass pass) {
   // Filters have one gradient for all images, whose lanes therefore are the groups of one.
   const Index units = pass == Pass::backward_weight ? shape.groups : shape.groups * shape.input.n;
   if (units < lanes) return "groups are fewer than the lanes of a vector";
-  if (std::max(shape.group_in(), shape.group_out()) > kMostChannels) {
+  if (std::max(shape.group_in(), shape.group_out()) > std::max<Index>(kMostChannels, lanes)) {
     return "groups have many channels";
   }
   const HW span{(shape.kernel.h - 1) * shape.dilation.h + 1,

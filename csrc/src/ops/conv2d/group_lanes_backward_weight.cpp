@@ -1,12 +1,15 @@
 // group_lanes_backward_weight: grad_weight[o, c, r, s] = sum over images and pixels of
 //   grad_output[n, o, y, x] * input[n, c, y * stride + r * dilation - top, ...].
 //
-// Groups are taken as many at a time as a vector has lanes. An item is a run of small images, or a
-// block of rows of a large one: input and grad_output are transposed to vectors of lanes, and what
+// Groups are taken as many at a time as a vector has lanes. An item is a run of small images, or of
+// blocks of rows of large ones: input and grad_output are transposed to vectors of lanes, and what
 // they give is added to sums in double. The items of a block of groups are cut into parts by the
 // shape alone; the parts are added in order.
 //
-// Bound by shuffles of the transpositions and loads of the products.
+// Rows are taken in strips that stay in the first cache until all filters have met them.
+//
+// Bound by arithmetic for groups of 8 channels and more; for fewer by memory, which the
+// transpositions visit plane by plane, and their shuffles.
 #include <algorithm>
 
 #include "ops/conv2d/group_lanes.h"
@@ -18,9 +21,9 @@ namespace convolite {
 namespace {
 
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
-constexpr Index kSummedPixels = 512;  // in T
-constexpr Index kMostTasks = 64;
-constexpr Index kStripBytes = 20 << 10;  // grads and rows of a channel that stay in the first cache
+constexpr Index kSummedPixels = 512;     // in T
+constexpr Index kMostTasks = 32;         // each has sums of its own, which are filled and added up
+constexpr Index kStripBytes = 24 << 10;  // grads and rows of a channel that stay in the first cache
 
 template <class T>
 class BackwardWeight {
@@ -35,9 +38,8 @@ class BackwardWeight {
         row_sums_(filters_ * shape.taps() * table_.lanes),
         places_(band_.most_rows() * shape.output.w) {
     const Index rows = band_.most_rows();
-    images_ = std::clamp<Index>(kSummedPixels / (rows * shape.output.w), 1, shape.input.n);
-    if (blocks() > 1) images_ = 1;
-    items_ = ceil_divide(shape.input.n, images_) * blocks();
+    bands_ = std::max<Index>(1, kSummedPixels / (rows * shape.output.w));
+    items_ = ceil_divide(shape.input.n * blocks(), bands_);
     parts_ = std::min(items_, ceil_divide(kMostTasks, lane_blocks_));
     for (Index i = 0; i < rows * shape.output.w; ++i) {
       places_[i] = static_cast<std::int32_t>(i * table_.lanes);
@@ -92,12 +94,12 @@ class BackwardWeight {
 
   void add_item(const T* grad_output, const T* input, Index group, Index item,
                 const Scratch& scratch, double* total) const {
-    const LaneBlock& block = band_.blocks()[static_cast<std::size_t>(item % blocks())];
-    const Index first = item / blocks() * images_;
+    const Index end = std::min((item + 1) * bands_, shape_.input.n * blocks());
     std::fill_n(scratch.sums, row_sums_, T(0));
-    for (Index n = first; n < std::min(first + images_, shape_.input.n); ++n) {
-      load(grad_output, input, n, group, block, scratch);
-      add_image(calls_[static_cast<std::size_t>(item % blocks())], scratch);
+    for (Index band = item * bands_; band < end; ++band) {
+      const auto block = static_cast<std::size_t>(band % blocks());
+      load(grad_output, input, band / blocks(), group, band_.blocks()[block], scratch);
+      add_band(calls_[block], scratch);
     }
     for (Index i = 0; i < row_sums_; ++i) total[i] += static_cast<double>(scratch.sums[i]);
   }
@@ -114,7 +116,7 @@ class BackwardWeight {
     for (Index k = 0; k < results; ++k) {
       table_.group_lanes.gather(
           {grad_output + (unit * results + k) * plane + block.row * shape_.output.w, groups,
-           results * plane, block.rows * shape_.output.w, places_.get(),
+           results * plane, block.rows * shape_.output.w, plane, places_.get(),
            scratch.grad + k * grad_stride()});
     }
   }
@@ -163,7 +165,7 @@ class BackwardWeight {
     return call;
   }
 
-  void add_image(const std::vector<Call>& calls, const Scratch& scratch) const {
+  void add_band(const std::vector<Call>& calls, const Scratch& scratch) const {
     for (const Call& call : calls) {
       const Index results = shape_.group_out();
       for (Index k = 0; k < results;) {
@@ -226,7 +228,7 @@ class BackwardWeight {
   Index filters_, row_sums_;  // of a group; sums of a block of groups
   Buffer<std::int32_t> places_;
   std::vector<std::vector<Call>> calls_;  // of each block
-  Index images_ = 1, items_ = 1;          // images of an item, items of a block of groups
+  Index bands_ = 1, items_ = 1;           // of an item, of a block of groups
   Index parts_ = 1;
 };
 

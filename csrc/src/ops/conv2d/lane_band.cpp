@@ -88,6 +88,7 @@ void LaneBand::load(const KernelTable<T>& table, const LaneBlock& block, const T
   arguments.planes = planes;
   arguments.plane_stride = plane_stride;
   arguments.pixels = block.source_rows * lattice_.source.w;
+  arguments.next_plane = lattice_.source.pixels();
   arguments.places = places_.get();
   arguments.lanes = band;
   table.group_lanes.gather(arguments);
