@@ -469,7 +469,7 @@ def test_explain_names_the_method_of_each_pass():
     ran = [choice for choice in conv if not choice.why.startswith("declined: ")]
     passes = ["forward", "backward_input", "backward_weight"]
     assert [choice.computation for choice in ran] == passes
-    menu = ["winograd", "pointwise", "depthwise", "grouped", "direct"]
+    menu = ["winograd", "pointwise", "depthwise", "grouped", "narrow", "direct"]
     assert [choice.method for choice in conv] == menu * 3
     assert all(choice.method and choice.why for choice in explanation.choices)
     text = str(explanation)

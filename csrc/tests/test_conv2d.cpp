@@ -272,6 +272,61 @@ TEST(Conv2dWinograd, keeps_nan_in_its_windows) {
   });
 }
 
+// Few channels in the result of both passes, rows enough for several chunks of products.
+NaiveConv2d random_narrow_problem(Numbers& numbers) {
+  NaiveConv2d p = random_problem(numbers);
+  p.groups = 1;
+  p.c = numbers.between(3, 20);
+  p.oc = numbers.between(1, 2);
+  p.kh = p.kw = numbers.between(2, 5);
+  p.stride_h = p.stride_w = 1;
+  p.h = (p.kh - 1) * p.dil_h + numbers.between(1, 60);
+  p.w = (p.kw - 1) * p.dil_w + numbers.between(1, 90);
+  return p;
+}
+
+TEST(Conv2dNarrow, random_sizes_give_the_exact_sums) {
+  for (std::uint64_t seed = 400; seed < 412; ++seed) {
+    Numbers numbers(seed);
+    const NaiveConv2d p = random_narrow_problem(numbers);
+    SCOPED_TRACE(described(p));
+    EXPECT_EQ("narrow", conv2d_explain(shape_of(p), Pass::forward).back().method);
+    check_exact(p, seed);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST(Conv2dNarrow, sums_of_several_chunks_are_clamped_when_they_are_whole) {
+  const NaiveConv2d p{1, 5, 90, 700, 2, 5, 5, 1, 1, 2, 2, 2, 2, 1, 1, 1};
+  const Operands given = integers(p, 17);
+  std::vector<double> expected = answers(p, given).output;
+  for (double& value : expected) value = std::clamp(value, 0.0, 6.0);
+  const Argument<float> input(given.input), weight(given.weight), bias(given.bias);
+  check_everywhere<float>({expected, {}}, [&](Edge edge, Span<float> output) {
+    conv2d_forward<float>(shape_of(p), input(edge), weight(edge), bias(edge), Activation::relu6,
+                          output);
+  });
+}
+
+// Blocks and chunks of rows depend on the batch.
+TEST(Conv2dNarrow, an_image_has_the_same_bits_in_any_batch) {
+  NaiveConv2d p{5, 2, 61, 301, 7, 7, 7, 2, 2, 3, 3, 3, 3, 1, 1, 1};
+  const Operands given = normals(p, 18);
+  const std::vector<float> grad(given.grad_output.begin(), given.grad_output.end());
+  const std::vector<float> weight(given.weight.begin(), given.weight.end());
+  const Span<const float> filters{weight.data(), p.weight_size()};
+  std::vector<float> together(static_cast<std::size_t>(p.input_size())), alone(together.size());
+  conv2d_backward_input<float>(shape_of(p), {grad.data(), p.output_size()}, filters,
+                               {together.data(), p.input_size()});
+  p.n = 1;
+  for (Index image = 0; image < 5; ++image) {
+    conv2d_backward_input<float>(shape_of(p),
+                                 {grad.data() + image * p.output_size(), p.output_size()}, filters,
+                                 {alone.data() + image * p.input_size(), p.input_size()});
+  }
+  EXPECT_EQ(together, alone);
+}
+
 // Wide enough for several bands of rows, and as narrow as a part of a vector.
 NaiveConv2d random_depthwise_problem(Numbers& numbers) {
   NaiveConv2d p = random_problem(numbers);

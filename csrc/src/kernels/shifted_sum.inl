@@ -2,9 +2,8 @@
 // near the borders masked. Bound by loads, most of which cross a cache line.
 
 template <class T>
-CONVOLITE_INLINE Vec<T> sum_of_taps(const ShiftedTaps& taps, const T* source, std::ptrdiff_t x,
-                                    T bias) {
-  Vec<T> sum = broadcast(bias);
+CONVOLITE_INLINE Vec<T> add_taps(const ShiftedTaps& taps, const T* source, std::ptrdiff_t x,
+                                 Vec<T> sum) {
   const ShiftedTap* const end = taps.taps + taps.count;
   if (x >= taps.begin && x + kLanes<T> <= taps.end) {
     for (const ShiftedTap* tap = taps.taps; tap != end; ++tap)
@@ -21,17 +20,21 @@ CONVOLITE_INLINE Vec<T> sum_of_taps(const ShiftedTaps& taps, const T* source, st
 }
 
 template <class T>
-CONVOLITE_INLINE Vec<T> finished_sum(const ShiftedSumArguments<T>& arguments, Vec<T> sum) {
+CONVOLITE_INLINE Vec<T> clamped_sum(const ShiftedSumArguments<T>& arguments, Vec<T> sum) {
   if (!arguments.clamp) return sum;
   return at_most<T>(at_least<T>(sum, broadcast(arguments.low)), broadcast(arguments.high));
+}
+
+// The old values at a place of which `count` are results: none, if that is not positive.
+template <class T>
+CONVOLITE_INLINE Vec<T> old_sum(const T* place, std::ptrdiff_t count) {
+  return count <= 0 ? Vec<T>{} : load_up_to<T>(place, count);
 }
 
 template <class T>
 CONVOLITE_INLINE void put_sum(const ShiftedSumArguments<T>& arguments, Vec<T> sum, T* place,
                               std::ptrdiff_t count) {
-  if (count <= 0) return;
-  if (arguments.accumulate) sum += load_up_to<T>(place, count);
-  store_up_to<T>(place, finished_sum(arguments, sum), count);
+  if (count > 0) store_up_to<T>(place, clamped_sum(arguments, sum), count);
 }
 
 template <class T>
@@ -45,9 +48,10 @@ void sum_one_phase(const ShiftedSumArguments<T>& arguments) {
     const T* const source = arguments.source + y * arguments.source_stride;
     T* const result = arguments.result + y * arguments.result_stride;
     for (std::ptrdiff_t column = 0; column < columns; column += lanes) {
-      const std::ptrdiff_t x = column < last ? column : last;
-      put_sum(arguments, sum_of_taps(*arguments.taps, source, x, arguments.bias), result + x,
-              columns - x);
+      const std::ptrdiff_t x = column < last ? column : last, count = columns - x;
+      const Vec<T> sum =
+          arguments.accumulate ? old_sum(result + x, count) : broadcast(arguments.bias);
+      put_sum(arguments, add_taps(*arguments.taps, source, x, sum), result + x, count);
     }
   }
 }
@@ -59,11 +63,19 @@ void sum_two_phases(const ShiftedSumArguments<T>& arguments) {
     const T* const source = arguments.source + y * arguments.source_stride;
     T* const result = arguments.result + y * arguments.result_stride;
     for (std::ptrdiff_t x = 0; 2 * x < arguments.columns; x += lanes) {
-      const Vec<T> even = block_order<T>(sum_of_taps(arguments.taps[0], source, x, arguments.bias));
-      const Vec<T> odd = block_order<T>(sum_of_taps(arguments.taps[1], source, x, arguments.bias));
+      T* const low = result + 2 * x;
+      T* const high = low + lanes;
       const std::ptrdiff_t count = arguments.columns - 2 * x;
-      put_sum(arguments, interleave_low<T>(even, odd), result + 2 * x, count);
-      put_sum(arguments, interleave_high<T>(even, odd), result + 2 * x + lanes, count - lanes);
+      Vec<T> even = broadcast(arguments.bias), odd = even;
+      if (arguments.accumulate) {
+        const Vec<T> first = old_sum(low, count), second = old_sum(high, count - lanes);
+        even = in_order<T>(evens<T>(first, second));
+        odd = in_order<T>(odds<T>(first, second));
+      }
+      even = block_order<T>(add_taps(arguments.taps[0], source, x, even));
+      odd = block_order<T>(add_taps(arguments.taps[1], source, x, odd));
+      put_sum(arguments, interleave_low<T>(even, odd), low, count);
+      put_sum(arguments, interleave_high<T>(even, odd), high, count - lanes);
     }
   }
 }
@@ -79,12 +91,13 @@ void sum_any_phases(const ShiftedSumArguments<T>& arguments) {
       const std::ptrdiff_t columns = (arguments.columns - 1 - p) / phases + 1;
       for (std::ptrdiff_t x = 0; x < columns; x += lanes) {
         const std::ptrdiff_t count = columns - x < lanes ? columns - x : lanes;
-        T values[lanes] = {};
+        T values[lanes];
+        store(values, broadcast(arguments.bias));
         if (arguments.accumulate) {
           for (std::ptrdiff_t i = 0; i < count; ++i) values[i] = result[(x + i) * phases];
         }
-        const Vec<T> sum = sum_of_taps(arguments.taps[p], source, x, arguments.bias) + load(values);
-        store(values, finished_sum(arguments, sum));
+        const Vec<T> sum = add_taps(arguments.taps[p], source, x, load(values));
+        store(values, clamped_sum(arguments, sum));
         for (std::ptrdiff_t i = 0; i < count; ++i) result[(x + i) * phases] = values[i];
       }
     }

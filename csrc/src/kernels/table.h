@@ -254,9 +254,10 @@ struct GroupLaneKernels {
 // Sums of shifted rows, lanes over their elements: taps add what stands at `offset` from a pixel's
 // place, in the columns [begin, end). For y < rows and x < columns, with p = x % phases, i = x /
 // phases and the taps t of phase p:
-//   result[y * result_stride + x] (+)= bias + sum over taps t with begin <= i < end of
-//                                      source[y * source_stride + i + offset],
-// clamped then. Whole vectors are read: source has room for columns + lanes elements before the
+//   result[y * result_stride + x] = bias + sum over taps t with begin <= i < end of
+//                                   source[y * source_stride + i + offset],
+// added in the order of the taps and clamped then; to accumulate means to begin with the result
+// instead of the bias. Whole vectors are read: source has room for columns + lanes elements before the
 // first and behind the last that is added. Taps have 0 <= begin < end.
 struct ShiftedTap {
   std::ptrdiff_t offset, begin, end;

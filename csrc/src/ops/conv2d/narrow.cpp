@@ -3,8 +3,8 @@
 // A task computes a block of result rows of one image and group. Chunk by chunk of source rows, one
 // matrix product gives what every tap of every result channel makes of every source pixel:
 // [result channel, tap][pixel], with weights and pixels as they lie in memory. A result row then is
-// the sum of rows of these products, each shifted by its tap (kernels/table.h, ShiftedSum); a row
-// whose taps meet several chunks grows in the result itself.
+// the sum of rows of these products, each shifted by its tap (kernels/table.h,
+// ShiftedSumArguments); a row whose taps meet several chunks grows in the result itself.
 //
 // Bound by arithmetic for many source channels, by the products' stores and loads for few.
 #include "ops/conv2d/narrow.h"
@@ -175,19 +175,23 @@ class NarrowConvolution {
     }
   }
 
+  // In the order of their source rows, in which chunks follow each other: where chunks begin does
+  // not change a sum.
   void list_taps(const Chunk& chunk, RowSum& rows) const {
-    const std::vector<AxisTap>& row_taps = lattice_.phases[rows.phase].rows.taps;
+    const std::vector<AxisTap>& all = lattice_.phases[rows.phase].rows.taps;
+    std::vector<AxisTap> row_taps(all.begin() + rows.tap_begin, all.begin() + rows.tap_end);
+    std::sort(row_taps.begin(), row_taps.end(),
+              [](const AxisTap& a, const AxisTap& b) { return a.offset < b.offset; });
     for (std::size_t p = 0; p < column_phases(); ++p) {
       const AxisPhase& columns = lattice_.phases[rows.phase + p].columns;
       ShiftedTaps of_phase{0, nullptr, 0, columns.count};
-      for (Index t = rows.tap_begin; t < rows.tap_end; ++t) {
-        const AxisTap& row = row_taps[static_cast<std::size_t>(t)];
+      for (const AxisTap& row : row_taps) {
+        const Index source_row = rows.row + row.offset - chunk.source_row;
         for (const AxisTap& column : columns.taps) {
           const Index begin = std::max<Index>(0, -column.offset);
           const Index end = std::min(columns.count, lattice_.source.w - column.offset);
           if (begin >= end) continue;
           const Index product = row.kernel * kernel_.w + column.kernel;
-          const Index source_row = rows.row + row.offset - chunk.source_row;
           rows.taps.push_back(
               {product * stride_ + source_row * lattice_.source.w + column.offset, begin, end});
           of_phase.begin = std::max(of_phase.begin, begin);
@@ -268,7 +272,7 @@ class NarrowConvolution {
     }
   }
 
-  const TapLattice& lattice_;
+  TapLattice lattice_;
   const KernelTable<T>& table_;
   HW kernel_;
   Index products_;  // result channels x taps
