@@ -28,6 +28,7 @@ namespace {
 constexpr Index kPanelBytes = 24 << 10;         // a panel of one depth block: most of L1
 constexpr Index kRowBlock = 48;                 // a multiple of every tile height: 8 of 6, 6 of 8
 constexpr Index kPackedBytes = 96 << 10;        // panels of one task: they reuse a block of A
+constexpr Index kFewestRows = 64;               // where rows are cut: each part packs B again
 constexpr Index kTasksPerWorker = 4;            // where rows are cut, or there are many products
 constexpr Index kCopiedBytes = Index{8} << 20;  // of A transposed at once
 constexpr Index kRowStrip = 8;                  // rows of B packed together
@@ -166,8 +167,10 @@ class Gemm {
     cut.first_panel[cut.panel_blocks] = panels;
     const Index blocks = cut.panel_blocks * products_;
     if (blocks < workers) {
+      const Index parts = ceil_divide(workers, blocks);
+      const Index most_parts = std::max<Index>(1, rows / (kFewestRows * parts));
       cut.rows =
-          round_up(ceil_divide(rows, ceil_divide(kTasksPerWorker * workers, blocks)), kRowBlock);
+          round_up(ceil_divide(rows, parts * std::min(kTasksPerWorker, most_parts)), kernels_.rows);
     }
     return cut;
   }

@@ -12,6 +12,7 @@
 #include "gemm/gemm.h"
 #include "runtime/buffer.h"
 #include "runtime/integers.h"
+#include "runtime/isa.h"
 #include "runtime/threads.h"
 
 namespace convolite {
@@ -21,9 +22,13 @@ constexpr Index kFewestPixels = 16;
 // Of a strided copy that a task multiplies at once: 4 % faster than whole images for 8 x 64 x 56 x
 // 56, 2 % for 8 x 128 x 28 x 28 (benchmarks/kernels.py, Zen 3, two threads, 2026-11).
 constexpr Index kBandBytes = 64 << 10;
+// Of the products that a task spreads out: 8 x 64 x 56 x 56 with stride 2 in one band runs 8 %
+// faster than in three (the same, Zen 5, one thread).
+constexpr Index kSpreadBytes = 256 << 10;
 constexpr Index kFewestBandPixels = 192;  // each band reads all filters: a byte for 96 operations
 constexpr Index kBandStep = 16;           // where images are cut: whole vectors of pixels
 constexpr Index kTasksPerWorker = 4;      // with fewer bands the product is cut, not the images
+constexpr Index kTransposeRows = 24;      // 144 to 24 channels: 1.06 at 64 bytes, 1.19 at 32
 constexpr Index kMostPixels = Index{1} << 28;  // rows of a tile are 32-bit offsets apart
 
 bool has_stride(const Conv2dShape& shape) {
@@ -61,22 +66,29 @@ void subsample(const Conv2dShape& shape, const T* input, T* kept) {
   });
 }
 
-// The adjoint: zeros where the stride does not meet.
+// The adjoint: rows of the gradient's plane from those of the result, zeros where the stride does
+// not meet. Rows [begin, end) of the result stand at `kept`; with the last of them the plane ends.
 template <class T>
-void expand(const Conv2dShape& shape, const T* kept, T* grad_input) {
-  const Nchw& to = shape.input;
-  const Nchw from = shape.result();
-  parallel_for(to.n * to.c, to.size(), [&](Index plane, int) {
-    T* image = grad_input + plane * to.pixels();
-    std::fill_n(image, to.pixels(), T(0));
-    for (Index y = 0; y < from.h; ++y) {
-      const T* row = kept + plane * from.pixels() + y * from.w;
-      T* target = image + y * shape.stride.h * to.w;
-      with_stride(shape.stride.w, [&](auto stride) {
-        for (Index x = 0; x < from.w; ++x) target[x * stride] = row[x];
-      });
+void expand_plane(const Conv2dShape& shape, const T* kept, Index begin, Index end, T* plane) {
+  const Index width = shape.input.w, columns = shape.output.w, step = shape.stride.h;
+  const Index last = end == shape.output.h ? shape.input.h : end * step;
+  for (Index y = begin * step; y < last; ++y) {
+    T* const target = plane + y * width;
+    if (y % step != 0 || y / step >= end) {
+      std::fill_n(target, width, T(0));
+      continue;
     }
-  });
+    const T* const row = kept + (y / step - begin) * columns;
+    with_stride(shape.stride.w, [&](auto stride) {
+      for (Index x = 0; x + 1 < columns; ++x) {
+        target[x * stride] = row[x];
+        for (Index gap = 1; gap < stride; ++gap) target[x * stride + gap] = T(0);
+      }
+      const Index place = (columns - 1) * stride;
+      target[place] = row[columns - 1];
+      std::fill_n(target + place + 1, width - place - 1, T(0));
+    });
+  }
 }
 
 // The pixels of an image cut into even bands, whose strided copy stays in L2.
@@ -112,6 +124,15 @@ class Source {
   Buffer<T> kept_;
   const T* data_;
 };
+
+// The product transposes one of its factors, at the cost of kTransposeRows rows of multiplications:
+// whether dW^T = X dY^T, which transposes dY, needs less of both than dW = dY X^T.
+bool transposes_gradient(Index out, Index in, Index lanes) {
+  const auto cost = [=](Index rows, Index transposed) {
+    return (rows + kTransposeRows) * round_up(transposed, lanes);
+  };
+  return cost(in, out) < cost(out, in);
+}
 
 }  // namespace
 
@@ -160,11 +181,42 @@ template <class T>
 void pointwise_backward_input(const Conv2dShape& shape, const T* grad_output, const T* weight,
                               T* grad_input) {
   const Index in = shape.input.c, out = shape.out_channels, pixels = shape.result().pixels();
-  Buffer<T> kept;
-  if (has_stride(shape)) kept = Buffer<T>(shape.input.n * in * pixels);
-  gemm_each<T>({in, pixels, out}, {shape.input.n, 0, out * pixels, in * pixels}, {weight, 1, in},
-               {grad_output, pixels, 1}, has_stride(shape) ? kept.get() : grad_input, {});
-  if (has_stride(shape)) expand(shape, kept.get(), grad_input);
+  const MatrixView<T> filters{weight, 1, in};
+  if (!has_stride(shape)) {
+    gemm_each<T>({in, pixels, out}, {shape.input.n, 0, out * pixels, in * pixels}, filters,
+                 {grad_output, pixels, 1}, grad_input, {});
+    return;
+  }
+  // Rows of the result whose products stay in L2 until they are spread out.
+  const Index rows = shape.output.h, columns = shape.output.w;
+  const Index element = static_cast<Index>(sizeof(T));
+  const EvenParts bands(rows, std::clamp<Index>(in * pixels * element / kSpreadBytes, 1, rows));
+  const Index tasks = shape.input.n * bands.count();
+  const Workers workers{worker_count(tasks, multiply_add_work(shape.multiply_adds()))};
+  if (tasks < kTasksPerWorker * workers.count) {
+    const Buffer<T> kept(shape.input.n * in * pixels);
+    gemm_each<T>({in, pixels, out}, {shape.input.n, 0, out * pixels, in * pixels}, filters,
+                 {grad_output, pixels, 1}, kept.get(), {});
+    parallel_for(shape.input.n * in, shape.input.size(), [&](Index plane, int) {
+      expand_plane(shape, kept.get() + plane * pixels, 0, rows,
+                   grad_input + plane * shape.input.pixels());
+    });
+    return;
+  }
+  const Buffer<T> by_rows(in * out);
+  kernels<T>().gemm.transpose(out, in, weight, in, by_rows.get(), out);
+  const WorkerScratch<T> kept(workers.count, in * bands.size(0) * columns);
+  parallel_for(tasks, workers, [&](Index task, int worker) {
+    const Index image = task / bands.count(), band = task % bands.count();
+    const Index begin = bands.first(band), size = bands.size(band) * columns;
+    T* const planes = kept.of(worker);
+    gemm_each<T>({in, size, out}, {1, 0, 0, 0, 0}, {by_rows.get(), out, 1},
+                 {grad_output + image * out * pixels + begin * columns, pixels, 1}, planes, {});
+    for (Index c = 0; c < in; ++c) {
+      expand_plane(shape, planes + c * size, begin, begin + bands.size(band),
+                   grad_input + (image * in + c) * shape.input.pixels());
+    }
+  });
 }
 
 template <class T>
@@ -172,8 +224,17 @@ void pointwise_backward_weight(const Conv2dShape& shape, const T* grad_output, c
                                T* grad_weight) {
   const Index in = shape.input.c, out = shape.out_channels, pixels = shape.result().pixels();
   const Source<T> source(shape, input);
-  gemm_sum<T>({out, in, pixels}, {shape.input.n, out * pixels, in * pixels, 0},
-              {grad_output, pixels, 1}, {source.get(), 1, pixels}, grad_weight);
+  const MatrixView<T> grad{grad_output, pixels, 1}, image{source.get(), pixels, 1};
+  const Index grad_size = out * pixels, image_size = in * pixels, images = shape.input.n;
+  if (transposes_gradient(out, in, kernels<T>().lanes)) {
+    const Buffer<T> transposed(in * out);
+    gemm_sum<T>({in, out, pixels}, {images, image_size, grad_size, 0}, image,
+                {grad_output, 1, pixels}, transposed.get());
+    kernels<T>().gemm.transpose(in, out, transposed.get(), out, grad_weight, in);
+    return;
+  }
+  gemm_sum<T>({out, in, pixels}, {images, grad_size, image_size, 0}, grad,
+              {source.get(), 1, pixels}, grad_weight);
 }
 
 #define CONVOLITE_INSTANTIATE(T)                                                                \
