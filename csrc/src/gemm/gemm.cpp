@@ -30,6 +30,8 @@ constexpr Index kRowBlock = 48;                 // a multiple of every tile heig
 constexpr Index kPackedBytes = 96 << 10;        // panels of one task: they reuse a block of A
 constexpr Index kFewestRows = 64;               // where rows are cut: each part packs B again
 constexpr Index kTasksPerWorker = 4;            // where rows are cut, or there are many products
+constexpr Index kFewestVectors = 2;             // of columns in a task: one leaves a tile idle
+constexpr Index kPackedRows = 6;                // of A that cost as much as packing B once more
 constexpr Index kCopiedBytes = Index{8} << 20;  // of A transposed at once
 constexpr Index kRowStrip = 8;                  // rows of B packed together
 constexpr Index kStrip = 64;                    // rows and columns of A transposed together
@@ -51,7 +53,7 @@ class Gemm {
         epilogue_(epilogue),
         table_(kernels<T>()),
         kernels_(table_.gemm),
-        layout_(table_, size.n) {
+        vectors_(ceil_divide(size.n, static_cast<Index>(table_.lanes))) {
     tile_columns_ = static_cast<Index>(table_.lanes) * kernels_.vectors;
     choose_depth();
     choose_copy();
@@ -83,15 +85,16 @@ class Gemm {
   struct Part {
     Index row_begin, row_end, k_begin, k_end;
   };
-  // Where C is cut into tasks: every `rows` rows, and before each of first_panel[0 ..
-  // panel_blocks].
+  // Where C is cut into tasks: every `rows` rows, and before each of first_vector[0 ..
+  // column_blocks]. Columns are counted in vectors.
   struct Cut {
-    Index rows, panel_blocks, most_panels;
-    Buffer<Index> first_panel;
+    Index rows, column_blocks, most_vectors;
+    Buffer<Index> first_vector;
   };
-  // A task's place: rows of A and panels of B of one product.
+  // A task's place in one product: rows of A and columns of B, those in panels of their own.
   struct Block {
-    Index product, row_begin, row_end, panel_begin, panel_end;
+    Index product, row_begin, row_end, first_column;
+    PanelLayout layout;
   };
   // Where a task has come to along the depth: `depth` steps from k on of each of `terms` terms.
   struct Depth {
@@ -144,29 +147,30 @@ class Gemm {
     });
   }
 
-  // Guided (Polychronopoulos and Kuck, 1987): a task takes one worker's share of the panels that
+  // Guided (Polychronopoulos and Kuck, 1987): a task takes one worker's share of the columns that
   // are left, so that the first read A seldom and the last are small enough for workers that the
   // system slows down to end together. The tasks of many products are all alike. Packing is
-  // repeated for every block of rows: rows are cut last.
+  // repeated for every block of rows: rows are cut only where columns cannot be cut evenly.
   Cut cut_into_tasks(Index rows, int workers) const {
-    const Index panels = layout_.panels();
-    const Index panel_bytes =
-        tile_columns_ * depth_block_ * terms_block_ * static_cast<Index>(sizeof(T));
-    const Index most = std::max<Index>(1, kPackedBytes / panel_bytes);
-    Cut cut{rows, 0, 0, Buffer<Index>(panels + 1)};
-    for (Index panel = 0; panel < panels; ++cut.panel_blocks) {
-      const Index left = panels - panel;
-      const Index share = products_ == 1 || workers == 1
-                              ? left / workers
-                              : panels * products_ / (kTasksPerWorker * workers);
-      const Index taken = std::min(left, std::clamp<Index>(share, 1, most));
-      cut.first_panel[cut.panel_blocks] = panel;
-      cut.most_panels = std::max(cut.most_panels, taken);
-      panel += taken;
+    const Index bytes_of_vector =
+        table_.lanes * depth_block_ * terms_block_ * static_cast<Index>(sizeof(T));
+    const Index most = std::max<Index>(kernels_.vectors, kPackedBytes / bytes_of_vector);
+    const bool by_rows = products_ == 1 && rows_cut_better(rows, workers);
+    Cut cut{rows, 0, 0, Buffer<Index>(vectors_ + 1)};
+    for (Index vector = 0; vector < vectors_; ++cut.column_blocks) {
+      const Index left = vectors_ - vector;
+      const Index share = products_ == 1 ? left / (by_rows ? 1 : workers)
+                                         : vectors_ * products_ / (kTasksPerWorker * workers);
+      const Index taken = std::min(left, std::clamp(share, kFewestVectors, most));
+      cut.first_vector[cut.column_blocks] = vector;
+      cut.most_vectors = std::max(cut.most_vectors, taken);
+      vector += taken;
     }
-    cut.first_panel[cut.panel_blocks] = panels;
-    const Index blocks = cut.panel_blocks * products_;
-    if (blocks < workers) {
+    cut.first_vector[cut.column_blocks] = vectors_;
+    const Index blocks = cut.column_blocks * products_;
+    if (by_rows) {
+      cut.rows = round_up(ceil_divide(rows, workers), kernels_.rows);
+    } else if (blocks < workers) {
       const Index parts = ceil_divide(workers, blocks);
       const Index most_parts = std::max<Index>(1, rows / (kFewestRows * parts));
       cut.rows =
@@ -175,22 +179,36 @@ class Gemm {
     return cut;
   }
 
+  // Whether an equal number of tiles of rows for each worker, who packs all of B, beats an equal
+  // number of vectors of columns.
+  bool rows_cut_better(Index rows, int workers) const {
+    const auto evenness = [workers](Index parts) {
+      return static_cast<double>(parts) /
+             static_cast<double>(round_up(std::max<Index>(parts, 1), workers));
+    };
+    const Index packed = kPackedRows * (workers - 1);
+    const double useful = static_cast<double>(rows) / static_cast<double>(rows + packed);
+    return evenness(ceil_divide(rows, kernels_.rows)) * useful > evenness(vectors_);
+  }
+
   // a: the first element of the part, rows row_stride_ apart.
   void multiply(const Part& part, const T* a) const {
     const Index rows = part.row_end - part.row_begin, depth = part.k_end - part.k_begin;
-    const Index most_tasks = ceil_divide(rows, kRowBlock) * layout_.panels() * products_;
+    const Index most_tasks = ceil_divide(rows, kRowBlock) * vectors_ * products_;
     const Index work = multiply_add_work(rows * size_.n * depth * products_ * terms_);
     const Workers workers{worker_count(most_tasks, work)};
     const Cut cut = cut_into_tasks(rows, workers.count);
     const Index row_blocks = ceil_divide(rows, cut.rows);
     const WorkerScratch<T> packed(workers.count,
-                                  cut.most_panels * tile_columns_ * depth_block_ * terms_block_);
-    parallel_for(products_ * cut.panel_blocks * row_blocks, workers, [&](Index task, int worker) {
+                                  cut.most_vectors * table_.lanes * depth_block_ * terms_block_);
+    parallel_for(products_ * cut.column_blocks * row_blocks, workers, [&](Index task, int worker) {
       const Index row = task % row_blocks * cut.rows;
-      const Index* panel = cut.first_panel.get() + task / row_blocks % cut.panel_blocks;
-      const Block block{task / row_blocks / cut.panel_blocks, part.row_begin + row,
-                        std::min(part.row_begin + row + cut.rows, part.row_end), panel[0],
-                        panel[1]};
+      const Index* vector = cut.first_vector.get() + task / row_blocks % cut.column_blocks;
+      const Index column = vector[0] * table_.lanes;
+      const Index columns = std::min(vector[1] * table_.lanes, size_.n) - column;
+      const Block block{task / row_blocks / cut.column_blocks, part.row_begin + row,
+                        std::min(part.row_begin + row + cut.rows, part.row_end), column,
+                        PanelLayout(table_, columns)};
       multiply_block(block, part, a + row * row_stride_, packed.of(worker));
     });
   }
@@ -223,9 +241,9 @@ class Gemm {
     for (Index tile = 0; tile < tiles.count(); tile += together) {
       const Index end = std::min(tile + together, tiles.count());
       const T* b = packed;
-      for (Index panel = block.panel_begin; panel < block.panel_end; ++panel) {
+      for (Index panel = 0; panel < block.layout.panels(); ++panel) {
         multiply_panel(block, depth, tiles, tile, end, a, panel, b);
-        b += layout_.width(panel) * depth.steps();
+        b += block.layout.width(panel) * depth.steps();
       }
     }
   }
@@ -235,23 +253,24 @@ class Gemm {
   void pack_panels(const Block& block, const Depth& depth, T* packed) const {
     const Index strip = b_.column_stride == 1 ? kRowStrip : depth.depth;
     for (Index term = 0; term < depth.terms; ++term) {
-      const T* b = b_.data + (block.product + depth.term + term) * images_.b_stride;
+      const T* b = b_.data + (block.product + depth.term + term) * images_.b_stride +
+                   block.first_column * b_.column_stride;
       for (Index k = 0; k < depth.depth; k += strip) {
         T* to = packed;
-        for (Index panel = block.panel_begin; panel < block.panel_end; ++panel) {
-          const Index width = layout_.width(panel);
-          pack_strip(b + (depth.k + k) * b_.row_stride, panel, std::min(strip, depth.depth - k),
-                     to + (term * depth.depth + k) * width);
+        for (Index panel = 0; panel < block.layout.panels(); ++panel) {
+          const Index width = block.layout.width(panel);
+          pack_strip(b + (depth.k + k) * b_.row_stride, block.layout, panel,
+                     std::min(strip, depth.depth - k), to + (term * depth.depth + k) * width);
           to += width * depth.steps();
         }
       }
     }
   }
 
-  // `depth` rows of one panel, b the first of them.
-  void pack_strip(const T* b, Index panel, Index depth, T* to) const {
-    const Index width = layout_.width(panel), used = layout_.used(panel);
-    const T* from = b + layout_.first_column(panel) * b_.column_stride;
+  // `depth` rows of one panel, b the first of them in the block's first column.
+  void pack_strip(const T* b, const PanelLayout& layout, Index panel, Index depth, T* to) const {
+    const Index width = layout.width(panel), used = layout.used(panel);
+    const T* from = b + layout.first_column(panel) * b_.column_stride;
     if (b_.column_stride == 1) {
       kernels_.pack(depth, used, width, from, b_.row_stride, to);
       return;
@@ -266,17 +285,17 @@ class Gemm {
   // panel.
   void multiply_panel(const Block& block, const Depth& depth, const EvenParts& tiles, Index begin,
                       Index end, const T* a, Index panel, const T* b) const {
-    const Index column = layout_.first_column(panel);
+    const Index column = block.first_column + block.layout.first_column(panel);
     GemmTileArguments<T> tile{};
     tile.depth = depth.steps();
     tile.a_rows = a_rows_;
     tile.a_cols = a_cols_.get();
     tile.b = b;
     tile.c_rows = c_rows_;
-    tile.columns = layout_.used(panel);
+    tile.columns = block.layout.used(panel);
     tile.accumulate = !depth.first;
     if (depth.last) set_epilogue(tile, epilogue_, column);
-    const auto& kernel_of_height = kernels_.tile[layout_.vectors(panel) - 1];
+    const auto& kernel_of_height = kernels_.tile[block.layout.vectors(panel) - 1];
     T* const c = c_ + block.product * images_.c_stride + block.row_begin * c_row_stride_ + column;
     for (Index i = begin; i < end; ++i) {
       const Index row = tiles.first(i);
@@ -298,7 +317,7 @@ class Gemm {
   Epilogue<T> epilogue_;
   const KernelTable<T>& table_;
   const GemmKernels<T>& kernels_;
-  PanelLayout layout_;
+  Index vectors_;     // of columns
   Index row_stride_;  // of A as the micro-kernel reads it
   Index tile_columns_, depth_block_, terms_block_ = 1;
   Index copied_rows_ = 0, copied_depth_ = 0;  // of A, when it is transposed

@@ -57,23 +57,26 @@ struct GemmKernels {
                std::ptrdiff_t input_stride, T* output);
 };
 
-// Products with so few rows of A that one pass over B, which is read in place, is the bound. Rows
-// of A are contiguous.
+// Products with so few rows or so little depth that one pass over B or C, which stand in place, is
+// the bound. A[i][k] stands at a[i * a_row_stride + k * a_column_stride].
 template <class T>
 struct ThinArguments {
   std::ptrdiff_t rows, columns, depth;
   const T* a;
   const T* b;
   T* c;
-  std::ptrdiff_t a_stride, b_stride, c_stride;  // from row to row, or column to column
+  std::ptrdiff_t a_row_stride, a_column_stride;
+  std::ptrdiff_t b_stride, c_stride;  // from row to row, or column to column
 };
 
 template <class T>
 struct ThinKernels {
-  // C[i][j] = sum over k of a[i * a_stride + k] * b[j * b_stride + k], lanes over k.
+  // What runs faster here than packed: rows of A by either kernel, and depth by by_rows.
+  int most_rows_by_columns, most_rows_by_rows, most_depth;
+  // C[i][j] = sum over k of A[i][k] * b[j * b_stride + k], lanes over k: a_column_stride is 1.
   void (*by_columns)(const ThinArguments<T>&);
-  // C[i][j] = sum over k of a[i * a_stride + k] * b[k * b_stride + j], lanes over j. C is written
-  // once for every few k: its columns should fit the first cache.
+  // C[i][j] = sum over k of A[i][k] * b[k * b_stride + j], lanes over j. C is written once for
+  // every few k: its columns should fit the first cache.
   void (*by_rows)(const ThinArguments<T>&);
 };
 
