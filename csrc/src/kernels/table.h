@@ -298,19 +298,22 @@ struct ReduceKernels {
   Rows sum_rows, maximum_rows, minimum_rows;
 };
 
-// Sums of a plane's gradient, in blocks (bias_sums.inl): the same bits at every level.
-//   pass_and_sum   passed = what of grad passes an activation, told by its output; returns the sum
-//   sum_passed     the same sum, and nothing is stored
+// Sums of the gradient over each of `planes` consecutive planes of `count` elements: the same bits
+// at every level.
+//   pass_and_sum   passed = what of grad passes an activation, told by its output; and its sums
+//   sum_passed     the same sums, and nothing is stored
 // `passed` may be the memory of `grad`.
 template <class T>
 struct PassKernel {
-  double (*pass_and_sum)(const T* grad, const T* output, std::ptrdiff_t count, T* passed);
-  double (*sum_passed)(const T* grad, const T* output, std::ptrdiff_t count);
+  void (*pass_and_sum)(const T* grad, const T* output, std::ptrdiff_t planes, std::ptrdiff_t count,
+                       T* passed, double* sums);
+  void (*sum_passed)(const T* grad, const T* output, std::ptrdiff_t planes, std::ptrdiff_t count,
+                     double* sums);
 };
 
 template <class T>
 struct BiasKernels {
-  double (*sum)(const T* grad, std::ptrdiff_t count);
+  void (*sum)(const T* grad, std::ptrdiff_t planes, std::ptrdiff_t count, double* sums);
   PassKernel<T> relu, relu6;
 };
 
