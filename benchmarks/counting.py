@@ -169,7 +169,8 @@ def _convolution(call: Call) -> list[Pass]:
 
     images, filters = call.inputs[0].shape, call.arguments[1].shape
     output = call.output.shape
-    lines = _core.conv2d_explain(images, filters, *call.arguments[3])
+    dtype = call.inputs[0].tensor.dtype
+    lines = _core.conv2d_explain(images, filters, *call.arguments[3], dtype)
     methods = {name: method for name, method, why in lines if not why.startswith("declined")}
     definition = prod(output) * prod(filters[1:])
     results = {"forward": output, "backward_input": images, "backward_weight": output}

@@ -141,13 +141,45 @@ def test_none_in_an_output_size_keeps_that_side():
 
 
 def test_explain_tells_which_layers_others_apply():
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2), nn.ReLU6())
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.ReLU6())
     choices = {choice.layer: choice for choice in convolite.explain(model, (1, 8, 8)).choices}
-    assert choices["1"].why == choices["2"].why == "applied by 0 while it writes its output"
-    assert (choices["1"].method, choices["3"].why) == ("merged", "there is one method")
+    assert choices["1"].why == "applied by 0 while it writes its output"
+    assert (choices["1"].method, choices["2"].why) == ("merged", "there is one method")
     model = nn.Sequential(nn.BatchNorm2d(1), nn.ReLU(), nn.MaxPool2d(2))
-    kinds = [choice.method for choice in convolite.explain(model, (1, 8, 8)).choices]
-    assert kinds == ["direct", "merged", "merged"]
+    choices = convolite.explain(model, (1, 8, 8)).choices
+    found = [(choice.layer, choice.computation, choice.method) for choice in choices]
+    pooling = [("2", "forward", "merged"), ("2", "backward", "direct")]
+    assert found == [("0", "all", "direct"), ("1", "all", "merged"), *pooling]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("images", [1, 2, 40, 400])
+def test_explain_says_whether_images_are_pooled_while_they_are_in_the_cache(dtype, images):
+    model = nn.Sequential(nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2))
+    model = model.double() if dtype == np.float64 else model
+    lines = convolite.explain(model, (images, 1, 28, 28)).choices
+    choices = {(choice.layer, choice.computation): choice for choice in lines}
+    per_task = 256 * 1024 // (32 * 26 * 26 * np.dtype(dtype).itemsize)
+    if images >= 2 * per_task * convolite.get_num_threads():
+        assert choices["2", "forward"].why == "applied by 0 while its output is in the cache"
+        assert choices["2", "backward"].method == "direct"
+    else:
+        assert choices["2", "all"].why.startswith("behind 0, whose images are too large or too few")
+    assert choices["1", "all"].why == "applied by 2 while it writes its output"
+
+
+def test_explain_answers_for_the_dtype_of_the_layer():
+    model = nn.Conv2d(32, 32, 3, padding=1)
+    for dtype, method in (("float32", "winograd"), ("float64", "direct")):
+        model = model.double() if dtype == "float64" else model
+        chosen = [
+            choice.method
+            for choice in convolite.explain(model, (32, 16, 16)).choices
+            if not choice.why.startswith("declined")
+        ]
+        assert chosen == [method] * 3, dtype
+    names = {choice.method for choice in convolite.explain(model, (32, 16, 16)).choices}
+    assert "winograd" not in names
 
 
 def test_explain_counts_containers_without_modules():

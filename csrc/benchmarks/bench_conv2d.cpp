@@ -71,7 +71,9 @@ struct Problem {
   }
 
   double operations() const { return 2.0 * static_cast<double>(shape.multiply_adds()); }
-  bool rounds(Pass pass) const { return conv2d_explain(shape, pass).back().method == "winograd"; }
+  bool rounds(Pass pass) const {
+    return conv2d_explain<float>(shape, pass).back().method == "winograd";
+  }
   Index taps() const { return naive.kh * naive.kw; }
   Index pixels_in() const { return naive.h * naive.w; }
   Index pixels_out() const { return naive.oh() * naive.ow(); }

@@ -171,23 +171,45 @@ py::tuple epilogue(const std::string& activation_name, const py::array& grad_out
                            });
 }
 
-std::vector<std::tuple<std::string, std::string, std::string>> explain(
-    const Shape& input_shape, const Shape& weight_shape, const Pair& stride,
-    const Quadruple& padding, const Pair& dilation, Index groups) {
+using Line = std::tuple<std::string, std::string, std::string>;
+
+// Calls body with a zero of the type that a dtype names.
+template <class Body>
+auto dispatch_dtype(const py::dtype& dtype, Body&& body) {
+  return dispatch(kOp, "dtype", py::array(dtype, Shape{0}), std::forward<Body>(body));
+}
+
+std::vector<Line> explain(const Shape& input_shape, const Shape& weight_shape, const Pair& stride,
+                          const Quadruple& padding, const Pair& dilation, Index groups,
+                          const py::dtype& dtype) {
   const Conv2dShape shape = Geometry{stride, padding, dilation, groups}.infer(
-      to_nchw("conv2d", "input", input_shape, kImageAxes),
-      to_nchw("conv2d", "filters", weight_shape, kFilterAxes));
+      to_nchw(kOp, "input", input_shape, kImageAxes),
+      to_nchw(kOp, "filters", weight_shape, kFilterAxes));
   const std::pair<const char*, Pass> passes[] = {{"forward", Pass::forward},
                                                  {"backward_input", Pass::backward_input},
                                                  {"backward_weight", Pass::backward_weight}};
-  std::vector<std::tuple<std::string, std::string, std::string>> lines;
-  for (const auto& [name, pass] : passes) {
-    for (const Conv2dChoice& choice : conv2d_explain(shape, pass)) {
-      lines.emplace_back(name, choice.method,
-                         choice.chosen ? choice.reason : "declined: " + choice.reason);
+  return dispatch_dtype(dtype, [&](auto zero) {
+    std::vector<Line> lines;
+    for (const auto& [name, pass] : passes) {
+      for (const Conv2dChoice& choice : conv2d_explain<decltype(zero)>(shape, pass)) {
+        lines.emplace_back(name, choice.method,
+                           choice.chosen ? choice.reason : "declined: " + choice.reason);
+      }
     }
-  }
-  return lines;
+    return lines;
+  });
+}
+
+bool is_one_pass(const Shape& input_shape, const Shape& weight_shape, const Pair& stride,
+                 const Quadruple& padding, const Pair& dilation, Index groups, const Window& window,
+                 const py::dtype& dtype) {
+  const PooledConv2dShape shape =
+      PooledConv2dShape::infer(Geometry{stride, padding, dilation, groups}.infer(
+                                   to_nchw(kOp, "input", input_shape, kImageAxes),
+                                   to_nchw(kOp, "filters", weight_shape, kFilterAxes)),
+                               std::apply(window_of, window));
+  return dispatch_dtype(
+      dtype, [&](auto zero) { return pooled_conv2d_is_one_pass<decltype(zero)>(shape); });
 }
 
 }  // namespace
@@ -210,7 +232,11 @@ void bind_conv2d(py::module_& module) {
              py::arg("output"), py::arg("wants_passed"), py::arg("wants_bias"),
              py::arg("in_place"));
   module.def("conv2d_explain", explain, py::arg("input_shape"), py::arg("weight_shape"),
-             py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"));
+             py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
+             py::arg("dtype"));
+  module.def("pooled_conv2d_is_one_pass", is_one_pass, py::arg("input_shape"),
+             py::arg("weight_shape"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
+             py::arg("groups"), py::arg("window"), py::arg("dtype"));
 }
 
 }  // namespace convolite::python

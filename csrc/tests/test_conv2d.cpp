@@ -118,7 +118,7 @@ void check_rounding(const NaiveConv2d& p, std::uint64_t seed) {
 }
 
 bool runs_fast(const NaiveConv2d& p, Pass pass) {
-  return conv2d_explain(shape_of(p), pass).back().method == "winograd";
+  return conv2d_explain<float>(shape_of(p), pass).back().method == "winograd";
 }
 
 // Winograd's transforms share the rounding of the largest sum among the results of a tile, and add
@@ -343,7 +343,7 @@ TEST(Conv2dDepthwise, random_sizes_give_the_exact_sums) {
     Numbers numbers(seed);
     const NaiveConv2d p = random_depthwise_problem(numbers);
     SCOPED_TRACE(described(p));
-    EXPECT_EQ("depthwise", conv2d_explain(shape_of(p), Pass::forward).back().method);
+    EXPECT_EQ("depthwise", conv2d_explain<float>(shape_of(p), Pass::forward).back().method);
     check_exact(p, seed);
     if (HasFatalFailure()) return;
   }
@@ -429,7 +429,7 @@ TEST(Conv2dShape, refuses_sizes_that_leave_64_bits) {
 
 TEST(Conv2dExplain, names_one_chosen_method_after_those_that_declined) {
   for (const Pass pass : {Pass::forward, Pass::backward_input, Pass::backward_weight}) {
-    const auto choices = conv2d_explain(shape_of(plain(2, 8, 9, 16, 3, 1, 1)), pass);
+    const auto choices = conv2d_explain<float>(shape_of(plain(2, 8, 9, 16, 3, 1, 1)), pass);
     ASSERT_FALSE(choices.empty());
     for (const Conv2dChoice& choice : choices) {
       EXPECT_EQ(&choice == &choices.back(), choice.chosen);

@@ -75,7 +75,18 @@ def conv2d_explain(
     padding: Quadruple,
     dilation: Pair,
     groups: int,
+    dtype: npt.DTypeLike,
 ) -> list[tuple[str, str, str]]: ...
+def pooled_conv2d_is_one_pass(
+    input_shape: tuple[int, ...],
+    weight_shape: tuple[int, ...],
+    stride: Pair,
+    padding: Quadruple,
+    dilation: Pair,
+    groups: int,
+    window: tuple[Pair, Pair, Quadruple, Pair, bool],
+    dtype: npt.DTypeLike,
+) -> bool: ...
 def linear_forward(input: Array, weight: Array, bias: Array | None, activation: str) -> Array: ...
 def linear_backward_input(grad_output: Array, weight: Array) -> Array: ...
 def linear_backward_weight(grad_output: Array, input: Array) -> Array: ...

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from convolite import _core
 from convolite._args import padding4
-from convolite.nn.container import steps
+from convolite.nn.container import Step, steps
 from convolite.nn.conv import Conv2d
 from convolite.nn.linear import Identity, Linear
 from convolite.nn.module import Module
+from convolite.nn.pooling import MaxPool2d
 from convolite.nn.shape import Flatten
 from convolite.nn.summary import Call, calls, table
 
@@ -52,29 +53,47 @@ def explain(module: Module, input_shape: tuple[int, ...]) -> Explanation:
     """
     recorded = calls("explain", module, input_shape)
     names = {id(each): name for name, each in module.named_modules()}
-    merged = {
-        id(along): names[id(step.module)]
+    along = {
+        id(merged): step
         for each in module.modules()
         for chain in each._chains()
         for step in steps(chain)
-        for along in step[1:]
-        if along is not None
+        for merged in step[1:]
+        if merged is not None
     }
-    return Explanation(
-        [
-            Choice(call.name or "-", type(call.module).__name__, *choice)
-            for call in recorded
-            for choice in _choices(call, merged.get(id(call.module)))
-        ]
-    )
+    choices: list[Choice] = []
+    latest: dict[int, Call] = {}
+    for call in recorded:
+        latest[id(call.module)] = call
+        step = along.get(id(call.module))
+        lines = _by_itself(call) if step is None else _merged(call.module, step, latest, names)
+        kind = type(call.module).__name__
+        choices += [Choice(call.name or "-", kind, *line) for line in lines]
+    return Explanation(choices)
 
 
-def _choices(call: Call, host: str | None) -> list[tuple[str, str, str]]:
-    module = call.module
-    if host is not None:
+def _merged(
+    module: Module, step: Step, latest: dict[int, Call], names: dict[int, str]
+) -> list[tuple[str, str, str]]:
+    """How a pooling or an activation runs that `step` merges with the module in front of it."""
+    host, pool = names[id(step.module)], step.pool
+    if pool is None:
         return [("all", "merged", f"applied by {host} while it writes its output")]
+    if module is not pool:
+        return [("all", "merged", f"applied by {names[id(pool)]} while it writes its output")]
+    if isinstance(step.module, Conv2d) and not _pools_in_one_pass(latest[id(step.module)], pool):
+        why = f"behind {host}, whose images are too large or too few to be pooled in the cache"
+        return [("all", "direct", why)]
+    return [
+        ("forward", "merged", f"applied by {host} while its output is in the cache"),
+        ("backward", "direct", "there is one method"),
+    ]
+
+
+def _by_itself(call: Call) -> list[tuple[str, str, str]]:
+    module = call.module
     if isinstance(module, Conv2d):
-        return _convolution(module, call.input.shape)
+        return _core.conv2d_explain(*_problem(call), call.input.dtype)
     if isinstance(module, Linear):
         return [("all", "gemm", "each pass of a fully connected layer is one matrix product")]
     if isinstance(module, (Flatten, Identity)):
@@ -82,11 +101,16 @@ def _choices(call: Call, host: str | None) -> list[tuple[str, str, str]]:
     return [("all", "direct", "there is one method")]
 
 
-def _convolution(module: Conv2d, shape: tuple[int, ...]) -> list[tuple[str, str, str]]:
+def _pools_in_one_pass(convolution: Call, pool: MaxPool2d) -> bool:
+    problem = _problem(convolution)
+    return _core.pooled_conv2d_is_one_pass(*problem, pool.window(), convolution.input.dtype)
+
+
+def _problem(call: Call) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """The shapes and the geometry of a convolution, as the core takes them."""
+    module: Any = call.module
+    shape = call.input.shape
     images = shape if len(shape) == 4 else (1, *shape)
-    padding = padding4(
-        "explain", module.padding, images[2:], module.kernel_size, module.stride, module.dilation
-    )
-    return _core.conv2d_explain(
-        images, module.weight.shape, module.stride, padding, module.dilation, module.groups
-    )
+    stride, dilation = module.stride, module.dilation
+    padding = padding4("explain", module.padding, images[2:], module.kernel_size, stride, dilation)
+    return images, module.weight.shape, stride, padding, dilation, module.groups

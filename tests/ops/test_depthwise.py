@@ -29,7 +29,8 @@ every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 def methods(problem: SimpleNamespace) -> set[str]:
-    lines = _core.conv2d_explain(problem.input.shape, problem.weight.shape, *problem.geometry)
+    shapes = problem.input.shape, problem.weight.shape
+    lines = _core.conv2d_explain(*shapes, *problem.geometry, problem.input.dtype)
     return {method for _, method, why in lines if not why.startswith("declined: ")}
 
 

@@ -28,7 +28,8 @@ every_pass = pytest.mark.parametrize("name", BOUND)
 
 def methods(problem: SimpleNamespace) -> dict[str, str]:
     """The method that runs each pass."""
-    lines = _core.conv2d_explain(problem.input.shape, problem.weight.shape, *problem.geometry)
+    shapes = problem.input.shape, problem.weight.shape
+    lines = _core.conv2d_explain(*shapes, *problem.geometry, problem.input.dtype)
     return {line[0]: line[1] for line in lines}
 
 

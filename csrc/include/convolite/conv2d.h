@@ -60,8 +60,8 @@ template <class T>
 void conv2d_backward_epilogue(const Nchw& result, Activation, Span<const T> grad_output,
                               Span<const T> output, Span<T> passed, Span<T> grad_bias);
 
-// Convolution, max pooling and activation in one pass: images are pooled while they are in the
-// cache. Its gradient is that of the parts.
+// Convolution, max pooling and activation, in one pass where that is faster: images are pooled while
+// they are in the cache. Its gradient is that of the parts.
 struct PooledConv2dShape {
   Conv2dShape conv;
   Pool2dShape pool;
@@ -70,6 +70,10 @@ struct PooledConv2dShape {
   static PooledConv2dShape infer(const Conv2dShape&, const PoolWindow&);
 };
 
+// Whether these images are pooled while they are in the cache, by so many threads as are set, or
+// all of them are convolved first. The bits are the same.
+template <class T>
+bool pooled_conv2d_is_one_pass(const PooledConv2dShape&);
 // As conv2d_forward without an activation, then max_pool2d_forward: output and offsets
 // (n, oc, ph, pw).
 template <class T, class Offset>
@@ -82,7 +86,8 @@ struct Conv2dChoice {
   bool chosen = false;
   std::string reason;
 };
-// The menu from the top down to the method that runs this pass for float.
+// The menu of T from the top down to the method that runs this pass.
+template <class T>
 std::vector<Conv2dChoice> conv2d_explain(const Conv2dShape&, Pass);
 
 }  // namespace convolite

@@ -6,64 +6,83 @@
 constexpr std::ptrdiff_t kBiasBlock = 4096;  // elements
 constexpr int kPartialSums = 32;
 
+// Partial sum i and i + 16, of these i and i + 8, and so on.
 template <class T>
-CONVOLITE_INLINE T sum_pairwise(const T* values) {
-  T sums[kPartialSums / 2];
-  for (int i = 0; i < kPartialSums / 2; ++i) sums[i] = values[i] + values[i + kPartialSums / 2];
-  CONVOLITE_UNROLL for (int half = kPartialSums / 4; half > 0; half /= 2) {
-    CONVOLITE_UNROLL for (int i = 0; i < half; ++i) sums[i] += sums[i + half];
+CONVOLITE_INLINE T sum_pairwise(Vec<T>* sums) {
+  constexpr int lanes = static_cast<int>(kLanes<T>);
+  CONVOLITE_UNROLL for (int half = kPartialSums / lanes / 2; half > 0; half /= 2) {
+    CONVOLITE_UNROLL for (int v = 0; v < half; ++v) sums[v] += sums[v + half];
   }
-  return sums[0];
+  T partial[lanes];
+  store(partial, sums[0]);
+  CONVOLITE_UNROLL for (int half = lanes / 2; half > 0; half /= 2) {
+    CONVOLITE_UNROLL for (int i = 0; i < half; ++i) partial[i] += partial[i + half];
+  }
+  return partial[0];
 }
 
-// Sum of the vectors take(i, lanes used) at i = 0, lanes, 2 lanes, ... < count; lanes that are not
-// used must be zero.
+// sums[p] of plane p, elements [p * count, (p + 1) * count) of a run. take(i, room) gives a vector
+// from element i on, of which `room` are inside the run: what belongs to the next plane is taken
+// twice, and masked the first time.
 template <class T, class Take>
-CONVOLITE_INLINE double bias_sum(std::ptrdiff_t count, Take take) {
+CONVOLITE_INLINE void bias_sums(std::ptrdiff_t planes, std::ptrdiff_t count, double* sums,
+                                Take take) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;
   constexpr int vectors = kPartialSums / static_cast<int>(lanes);
-  double total = 0;
-  for (std::ptrdiff_t i = 0; i < count;) {
-    const std::ptrdiff_t end = count - i < kBiasBlock ? count : i + kBiasBlock;
-    Vec<T> sums[vectors] = {};
-    for (; i + kPartialSums <= end; i += kPartialSums) {
-      CONVOLITE_UNROLL for (int v = 0; v < vectors; ++v) sums[v] += take(i + v * lanes, lanes);
+  const std::ptrdiff_t size = planes * count;
+  std::ptrdiff_t i = 0;
+  for (std::ptrdiff_t plane = 0; plane < planes; ++plane) {
+    const std::ptrdiff_t plane_end = i + count;
+    double total = 0;
+    while (i < plane_end) {
+      const std::ptrdiff_t end = plane_end - i < kBiasBlock ? plane_end : i + kBiasBlock;
+      Vec<T> partial[vectors] = {};
+      for (; i + kPartialSums <= end; i += kPartialSums) {
+        CONVOLITE_UNROLL for (int v = 0; v < vectors; ++v) partial[v] += take(i + v * lanes, lanes);
+      }
+      CONVOLITE_UNROLL for (int v = 0; v < vectors; ++v) {
+        const std::ptrdiff_t at = i + v * lanes, left = end - at;
+        if (left <= 0) break;
+        const Vec<T> taken = take(at, size - at);
+        partial[v] += left < lanes ? keep_lanes<T>(taken, first_lanes<T>(left)) : taken;
+      }
+      i = end;
+      total += static_cast<double>(sum_pairwise<T>(partial));
     }
-    CONVOLITE_UNROLL for (int v = 0; v < vectors; ++v) {
-      const std::ptrdiff_t left = end - i - v * lanes;
-      if (left > 0) sums[v] += take(i + v * lanes, left < lanes ? left : lanes);
-    }
-    i = end;
-    T partial[kPartialSums];
-    CONVOLITE_UNROLL for (int v = 0; v < vectors; ++v) store(partial + v * lanes, sums[v]);
-    total += static_cast<double>(sum_pairwise(partial));
+    sums[plane] = total;
   }
-  return total;
 }
 
 template <class T>
-double sum_plane(const T* grad, std::ptrdiff_t count) {
-  return bias_sum<T>(
-      count, [=](std::ptrdiff_t i, std::ptrdiff_t used)
-                 __attribute__((always_inline)) { return load_up_to(grad + i, used); });
+void sum_planes(const T* grad, std::ptrdiff_t planes, std::ptrdiff_t count, double* sums) {
+  bias_sums<T>(
+      planes, count,
+      sums, [=](std::ptrdiff_t i, std::ptrdiff_t room) __attribute__((always_inline)) {
+        return load_up_to(grad + i, room);
+      });
 }
 
+// Passing twice is passing once, also in place.
 template <class T, class Function>
-double pass_and_sum(const T* grad, const T* output, std::ptrdiff_t count, T* passed) {
-  return bias_sum<T>(
-      count, [=](std::ptrdiff_t i, std::ptrdiff_t used) __attribute__((always_inline)) {
+void pass_and_sum(const T* grad, const T* output, std::ptrdiff_t planes, std::ptrdiff_t count,
+                  T* passed, double* sums) {
+  bias_sums<T>(
+      planes, count,
+      sums, [=](std::ptrdiff_t i, std::ptrdiff_t room) __attribute__((always_inline)) {
         const Vec<T> gate =
-            Function::backward(load_up_to(grad + i, used), load_up_to(output + i, used), Vec<T>{});
-        store_up_to(passed + i, gate, used);
+            Function::backward(load_up_to(grad + i, room), load_up_to(output + i, room), Vec<T>{});
+        store_up_to(passed + i, gate, room);
         return gate;
       });
 }
 
 template <class T, class Function>
-double sum_passed(const T* grad, const T* output, std::ptrdiff_t count) {
-  return bias_sum<T>(
-      count, [=](std::ptrdiff_t i, std::ptrdiff_t used) __attribute__((always_inline)) {
-        return Function::backward(load_up_to(grad + i, used), load_up_to(output + i, used),
+void sum_passed(const T* grad, const T* output, std::ptrdiff_t planes, std::ptrdiff_t count,
+                double* sums) {
+  bias_sums<T>(
+      planes, count,
+      sums, [=](std::ptrdiff_t i, std::ptrdiff_t room) __attribute__((always_inline)) {
+        return Function::backward(load_up_to(grad + i, room), load_up_to(output + i, room),
                                   Vec<T>{});
       });
 }
@@ -75,5 +94,5 @@ constexpr PassKernel<T> pass_kernel() {
 
 template <class T>
 constexpr BiasKernels<T> bias_kernels() {
-  return {sum_plane<T>, pass_kernel<T, Relu<T>>(), pass_kernel<T, Relu6<T>>()};
+  return {sum_planes<T>, pass_kernel<T, Relu<T>>(), pass_kernel<T, Relu6<T>>()};
 }

@@ -8,6 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "kernels/bias_table.h"
+
 namespace convolite {
 
 // The micro-kernel: C[m][j] (+)= sum_k A[m][k] * B[k][j], then the epilogue, for a tile of `rows` x
@@ -338,22 +340,6 @@ struct ReduceKernels {
   double (*sum)(const T* input, std::ptrdiff_t count);
   Extremum maximum, minimum;
   Rows sum_rows, maximum_rows, minimum_rows;
-};
-
-// Sums of a plane's gradient, in blocks (bias_sums.inl): the same bits at every level.
-//   pass_and_sum   passed = what of grad passes an activation, told by its output; returns the sum
-//   sum_passed     the same sum, and nothing is stored
-// `passed` may be the memory of `grad`.
-template <class T>
-struct PassKernel {
-  double (*pass_and_sum)(const T* grad, const T* output, std::ptrdiff_t count, T* passed);
-  double (*sum_passed)(const T* grad, const T* output, std::ptrdiff_t count);
-};
-
-template <class T>
-struct BiasKernels {
-  double (*sum)(const T* grad, std::ptrdiff_t count);
-  PassKernel<T> relu, relu6;
 };
 
 // Softmax along a contiguous row of `count`, or along columns: entry i < length of column j <

@@ -1,6 +1,7 @@
 // The gradient of the bias of a linear layer, and what of a gradient passes the fused activation:
-// one reading of the gradient for both, block by block within the first cache. Sums are in double;
-// those of the tasks are added in their order.
+// one reading of the gradient for both, block by block within the first cache. The few rows of a
+// block are summed in T if they are long enough for vectors, everything else in double; the tasks'
+// sums are added in their order.
 #include <convolite/linear.h>
 
 #include <algorithm>
@@ -14,9 +15,10 @@
 namespace convolite {
 namespace {
 
-constexpr Index kColumns = 256;   // of one block: 1 KB of each row of floats
-constexpr Index kRows = 16;       // of one block
-constexpr Index kTaskRows = 256;  // of one task
+constexpr Index kColumns = 1024;  // of one block: 4 KB of each row of floats
+constexpr Index kRows = 5;        // of one block: the first and four more, as sum_rows takes them
+constexpr Index kTaskRows = 250;  // of one task
+constexpr Index kShortRow = 16;   // shorter rows are not worth a kernel call
 
 // A block of what is summed, its rows `stride` apart.
 template <class T>
@@ -24,6 +26,20 @@ struct Rows {
   T* data;
   Index stride;
 };
+
+// Adds `height` rows to the sums of their columns.
+template <class T>
+void add_rows(const T* rows, Index stride, Index height, Index width, double* sums) {
+  if (width < kShortRow) {
+    for (Index i = 0; i < height; ++i) {
+      for (Index j = 0; j < width; ++j) sums[j] += static_cast<double>(rows[i * stride + j]);
+    }
+    return;
+  }
+  T block_sums[kColumns];
+  kernels<T>().reduce.sum_rows(rows, stride, height, width, block_sums);
+  for (Index j = 0; j < width; ++j) sums[j] += static_cast<double>(block_sums[j]);
+}
 
 // find(first row, rows, first column, columns, worker) gives each block.
 template <class T, class Find>
@@ -40,17 +56,13 @@ void sum_columns(const LinearShape& shape, Workers workers, const Find& find, Sp
     for (Index row = begin; row < end; row += kRows) {
       const Index height = std::min(kRows, end - row);
       const auto block = find(row, height, column, width, worker);
-      for (Index i = 0; i < height; ++i) {
-        const T* const values = block.data + i * block.stride;
-        for (Index j = 0; j < width; ++j) sums[j] += static_cast<double>(values[j]);
-      }
+      add_rows<T>(block.data, block.stride, height, width, sums);
     }
   });
-  for (Index j = 0; j < columns; ++j) {
-    double sum = 0;
-    for (Index part = 0; part < parts; ++part) sum += partials[part * columns + j];
-    grad_bias[j] = static_cast<T>(sum);
+  for (Index part = 1; part < parts; ++part) {
+    for (Index j = 0; j < columns; ++j) partials[j] += partials[part * columns + j];
   }
+  std::copy_n(partials.get(), columns, grad_bias.data);
 }
 
 Workers workers_for(const LinearShape& shape) {

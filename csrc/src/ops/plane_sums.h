@@ -16,14 +16,16 @@ class PlaneSums {
       : shape_(shape), channel_sums_(channel_sums), sums_(wanted() ? shape.n * shape.c : 0) {}
 
   bool wanted() const { return channel_sums_.size != 0; }
-  void set(Index plane, double sum) const { sums_[plane] = sum; }
+  double* from(Index plane) const { return sums_.get() + plane; }
 
   // In the images' order.
   void finish() const {
-    for (Index channel = 0; channel < channel_sums_.size; ++channel) {
-      double sum = 0;
-      for (Index n = 0; n < shape_.n; ++n) sum += sums_[n * shape_.c + channel];
-      channel_sums_[channel] = static_cast<T>(sum);
+    const Index channels = channel_sums_.size;
+    for (Index n = 1; n < shape_.n; ++n) {
+      for (Index c = 0; c < channels; ++c) sums_[c] += sums_[n * channels + c];
+    }
+    for (Index c = 0; c < channels; ++c) {
+      channel_sums_[c] = static_cast<T>(shape_.n == 0 ? 0.0 : sums_[c]);
     }
   }
 

@@ -16,14 +16,14 @@ namespace {
 
 constexpr Index kTaskPixels = 1 << 14;  // 64 KB of floats
 
-// sum(plane, first element) for each plane of the gradient; their sums become grad_bias.
+// sum(first element, planes, sums) for runs of planes of the gradient; their sums become grad_bias.
 template <class T, class Sum>
 void sum_planes(const Nchw& result, Span<T> grad_bias, const Sum& sum) {
   const PlaneSums<T> sums(result, grad_bias);
   const Index pixels = result.pixels();
   const Index block = std::max<Index>(1, kTaskPixels / std::max<Index>(1, pixels));
   parallel_blocks(result.n * result.c, block, result.size(), [&](Index begin, Index end, int) {
-    for (Index plane = begin; plane < end; ++plane) sums.set(plane, sum(plane * pixels));
+    sum(begin * pixels, end - begin, sums.from(begin));
   });
   sums.finish();
 }
@@ -35,7 +35,9 @@ void conv2d_backward_bias(const Nchw& result, Span<const T> grad_output, Span<T>
   assert(grad_output.size == result.size() && grad_bias.size == result.c);
   const Index pixels = result.pixels();
   const auto sum = kernels<T>().bias.sum;
-  sum_planes(result, grad_bias, [&](Index first) { return sum(grad_output.data + first, pixels); });
+  sum_planes(result, grad_bias, [&](Index first, Index planes, double* sums) {
+    sum(grad_output.data + first, planes, pixels, sums);
+  });
 }
 
 template <class T>
@@ -50,13 +52,13 @@ void conv2d_backward_epilogue(const Nchw& result, Activation activation, Span<co
   const Index pixels = result.pixels();
   const PassKernel<T>& kernel = pass_kernel<T>(activation);
   if (passed.size == 0) {
-    return sum_planes(result, grad_bias, [&](Index first) {
-      return kernel.sum_passed(grad_output.data + first, output.data + first, pixels);
+    return sum_planes(result, grad_bias, [&](Index first, Index planes, double* sums) {
+      kernel.sum_passed(grad_output.data + first, output.data + first, planes, pixels, sums);
     });
   }
-  sum_planes(result, grad_bias, [&](Index first) {
-    return kernel.pass_and_sum(grad_output.data + first, output.data + first, pixels,
-                               passed.data + first);
+  sum_planes(result, grad_bias, [&](Index first, Index planes, double* sums) {
+    kernel.pass_and_sum(grad_output.data + first, output.data + first, planes, pixels,
+                        passed.data + first, sums);
   });
 }
 

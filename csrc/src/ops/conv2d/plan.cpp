@@ -115,9 +115,10 @@ const Conv2dMethod<T>& plan_conv2d(const Conv2dShape& shape, Pass pass) {
   return menu<T>().back();
 }
 
+template <class T>
 std::vector<Conv2dChoice> conv2d_explain(const Conv2dShape& shape, Pass pass) {
   std::vector<Conv2dChoice> choices;
-  for (const Conv2dMethod<float>& method : menu<float>()) {
+  for (const Conv2dMethod<T>& method : menu<T>()) {
     const char* reason = method.declines(shape, pass);
     choices.push_back({method.name, reason == nullptr, reason == nullptr ? method.reason : reason});
     if (reason == nullptr) break;
@@ -150,11 +151,12 @@ void conv2d_backward_weight(const Conv2dShape& shape, Span<const T> grad_output,
       .backward_weight(shape, grad_output.data, input.data, grad_weight.data);
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                                   \
-  template const Conv2dMethod<T>& plan_conv2d(const Conv2dShape&, Pass);                           \
-  template void conv2d_forward(const Conv2dShape&, Span<const T>, Span<const T>, Span<const T>,    \
-                               Activation, Span<T>);                                               \
-  template void conv2d_backward_input(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>);  \
+#define CONVOLITE_INSTANTIATE(T)                                                                  \
+  template const Conv2dMethod<T>& plan_conv2d(const Conv2dShape&, Pass);                          \
+  template std::vector<Conv2dChoice> conv2d_explain<T>(const Conv2dShape&, Pass);                 \
+  template void conv2d_forward(const Conv2dShape&, Span<const T>, Span<const T>, Span<const T>,   \
+                               Activation, Span<T>);                                              \
+  template void conv2d_backward_input(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>); \
   template void conv2d_backward_weight(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

@@ -26,12 +26,6 @@ Index images_per_task(const Conv2dShape& shape) {
   return kTaskBytes / static_cast<Index>(sizeof(T)) / image;
 }
 
-// Where images are larger, or too few to keep every thread busy, the parts are faster: 5.8 and 6.7
-// ms for r64_56, 4.2 and 5.6 for r128_28.
-bool wins(const Conv2dShape& shape, Index images_per_task) {
-  return images_per_task > 0 && shape.input.n >= 2 * images_per_task * get_num_threads();
-}
-
 Conv2dShape with_images(Conv2dShape shape, Index images) {
   shape.input.n = images;
   return shape;
@@ -43,20 +37,28 @@ PooledConv2dShape PooledConv2dShape::infer(const Conv2dShape& conv, const PoolWi
   return {conv, Pool2dShape::infer("max_pool2d", conv.result(), window)};
 }
 
+// Where images are larger, or too few to keep every thread busy, the parts are faster: 5.8 and 6.7
+// ms for r64_56, 4.2 and 5.6 for r128_28.
+template <class T>
+bool pooled_conv2d_is_one_pass(const PooledConv2dShape& shape) {
+  const Index block = images_per_task<T>(shape.conv);
+  return block > 0 && shape.conv.input.n >= 2 * block * get_num_threads();
+}
+
 template <class T, class Offset>
 void pooled_conv2d_forward(const PooledConv2dShape& shape, Span<const T> input,
                            Span<const T> weight, Span<const T> bias, Activation activation,
                            Span<T> output, Span<Offset> offsets) {
   const Conv2dShape& conv = shape.conv;
   assert(input.size == conv.input.size() && output.size == shape.pool.output_size());
-  const Index block = images_per_task<T>(conv);
-  if (!wins(conv, block)) {
+  if (!pooled_conv2d_is_one_pass<T>(shape)) {
     const Index size = conv.result().size();
     const Buffer<T> convolved(size);
     conv2d_forward(conv, input, weight, bias, Activation::none, Span<T>{convolved.get(), size});
     return max_pool2d_forward(shape.pool, Span<const T>{convolved.get(), size}, activation, output,
                               offsets);
   }
+  const Index block = images_per_task<T>(conv);
   const Index image = conv.input.c * conv.input.pixels();
   const Index convolved = conv.out_channels * conv.output.h * conv.output.w;
   const Index pooled = conv.out_channels * shape.pool.output.h * shape.pool.output.w;
@@ -72,6 +74,9 @@ void pooled_conv2d_forward(const PooledConv2dShape& shape, Span<const T> input,
              offsets.data + begin * pooled, worker);
   });
 }
+
+template bool pooled_conv2d_is_one_pass<float>(const PooledConv2dShape&);
+template bool pooled_conv2d_is_one_pass<double>(const PooledConv2dShape&);
 
 #define CONVOLITE_INSTANTIATE(T, Offset)                                                      \
   template void pooled_conv2d_forward(const PooledConv2dShape&, Span<const T>, Span<const T>, \

@@ -63,10 +63,9 @@ void max_pool2d_backward(const Pool2dShape& shape, Span<const T> grad_output,
                     pool.run(end - begin, grad_output.data + first,
                              output.size != 0 ? output.data + first : nullptr, offsets.data + first,
                              grad_input.data + begin * tasks.input_pixels, worker);
-                    for (Index plane = begin; sums.wanted() && plane < end; ++plane) {
-                      const T* const grad = grad_input.data + plane * tasks.input_pixels;
-                      sums.set(plane, kernels<T>().bias.sum(grad, tasks.input_pixels));
-                    }
+                    if (!sums.wanted()) return;
+                    kernels<T>().bias.sum(grad_input.data + begin * tasks.input_pixels, end - begin,
+                                          tasks.input_pixels, sums.from(begin));
                   });
   sums.finish();
 }
