@@ -89,7 +89,7 @@ class GroupLaneConvolution {
     const Index items = lane_blocks_ * blocks();
     const Index grain = ceil_divide(items, kMostTasks), tasks = ceil_divide(items, grain);
     const Workers workers{worker_count(tasks, work())};
-    const WorkerScratch<T> bands = band_.bands<T>(workers.count);
+    LaneBands<T> bands = band_.bands<T>(workers.count);
     const WorkerScratch<T> tiles(
         workers.count, std::min<Index>(kLanesTogether, lattice_.result_channels()) * tile_stride());
     const GroupRows<T> biases(table_, lane_blocks_, lattice_.groups,
