@@ -89,7 +89,7 @@ class GroupLaneConvolution {
     const Index items = lane_blocks_ * blocks();
     const Index grain = ceil_divide(items, kMostTasks), tasks = ceil_divide(items, grain);
     const Workers workers{worker_count(tasks, work())};
-    const WorkerScratch<T> bands = band_.bands<T>(workers.count);
+    LaneBands<T> bands = band_.bands<T>(workers.count);
     const WorkerScratch<T> tiles(
         workers.count, std::min<Index>(kLanesTogether, lattice_.result_channels()) * tile_stride());
     const GroupRows<T> biases(table_, lane_blocks_, lattice_.groups,
@@ -257,7 +257,9 @@ const char* group_lanes_decline(const Conv2dShape& shape, Pass pass) {
   // Filters have one gradient for all images, whose lanes therefore are the groups of one.
   const Index units = pass == Pass::backward_weight ? shape.groups : shape.groups * shape.input.n;
   if (units < lanes) return "groups are fewer than the lanes of a vector";
-  if (std::max(shape.group_in(), shape.group_out()) > std::max<Index>(kMostChannels, lanes)) {
+  // The sums of so many filters, which workers exchange, outweigh what the registers gain.
+  const Index most = pass == Pass::backward_weight ? lanes - 1 : lanes;
+  if (std::max(shape.group_in(), shape.group_out()) > std::max(kMostChannels, most)) {
     return "groups have many channels";
   }
   const HW span{(shape.kernel.h - 1) * shape.dilation.h + 1,

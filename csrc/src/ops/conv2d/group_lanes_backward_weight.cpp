@@ -52,7 +52,7 @@ class BackwardWeight {
         shape_.input.size() + shape_.result().size() + multiply_add_work(shape_.multiply_adds());
     const Index tasks = lane_blocks_ * parts_;
     const Workers workers{worker_count(tasks, work)};
-    const WorkerScratch<T> bands = band_.bands<T>(workers.count);
+    LaneBands<T> bands = band_.bands<T>(workers.count);
     const WorkerScratch<T> grads(workers.count, shape_.group_out() * grad_stride());
     const WorkerScratch<T> short_sums(workers.count, row_sums_);
     const Buffer<double> sums(tasks * row_sums_);

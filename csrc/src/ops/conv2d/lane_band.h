@@ -28,6 +28,28 @@ struct LaneBlock {
   std::vector<LaneRun> runs;
 };
 
+// A band for each worker, zero at first: LaneBand::load leaves what lies around the rows zero. Each
+// worker fills its own, in its own cache.
+template <class T>
+class LaneBands {
+ public:
+  LaneBands(int workers, Index size)
+      : size_(size), bands_(workers, size), filled_(static_cast<std::size_t>(workers)) {}
+
+  T* of(int worker) {
+    T* const band = bands_.of(worker);
+    unsigned char& filled = filled_[static_cast<std::size_t>(worker)];
+    if (!filled) std::fill_n(band, size_, T(0));
+    filled = 1;
+    return band;
+  }
+
+ private:
+  Index size_;
+  WorkerScratch<T> bands_;
+  std::vector<unsigned char> filled_;
+};
+
 class LaneBand {
  public:
   // A block's band and one plane of its results take about kVectors, unless that would mean to copy
@@ -49,12 +71,9 @@ class LaneBand {
   // The place of what a tap meets of a row of zeros.
   Index zero_place(const AxisTap& column) const { return (lead_ + column.offset) * lanes_; }
 
-  // A band for each worker, all zero: `load` leaves what lies around the rows zero.
   template <class T>
-  WorkerScratch<T> bands(int workers) const {
-    WorkerScratch<T> all(workers, size());
-    for (int worker = 0; worker < workers; ++worker) std::fill_n(all.of(worker), size(), T(0));
-    return all;
+  LaneBands<T> bands(int workers) const {
+    return LaneBands<T>(workers, size());
   }
 
   // Copies what a block reads of one channel of `planes` units, plane_stride apart.
