@@ -255,8 +255,8 @@ struct GroupLaneKernels {
 //   result[y * result_stride + x] = bias + sum over taps t with begin <= i < end of
 //                                   source[y * source_stride + i + offset],
 // added in the order of the taps and clamped then; to accumulate means to begin with the result
-// instead of the bias. Whole vectors are read: source has room for columns + lanes elements before the
-// first and behind the last that is added. Taps have 0 <= begin < end.
+// instead of the bias. Whole vectors are read: source has room for columns + lanes elements before
+// the first and behind the last that is added. Taps have 0 <= begin < end.
 struct ShiftedTap {
   std::ptrdiff_t offset, begin, end;
 };
