@@ -276,7 +276,7 @@ TEST(Conv2dWinograd, keeps_nan_in_its_windows) {
 NaiveConv2d random_narrow_problem(Numbers& numbers) {
   NaiveConv2d p = random_problem(numbers);
   p.groups = 1;
-  p.c = numbers.between(3, 20);
+  p.c = numbers.between(6, 20);
   p.oc = numbers.between(1, 2);
   p.kh = p.kw = numbers.between(2, 5);
   p.stride_h = p.stride_w = 1;

@@ -1,4 +1,4 @@
-// Sums of shifted rows (contract: table.h): where all taps are added a load and an addition each,
+// Sums of shifted rows (contract: shifted_sum.h): where all taps are added a load and an addition each,
 // near the borders masked. Bound by loads, most of which cross a cache line.
 
 template <class T>
