@@ -1,7 +1,10 @@
-// Each task owns some columns of C and reads its part of B once, where it stands: packing it would
-// cost as much as the arithmetic. The sum of an element does not depend on where columns are cut.
+// Few rows: each task owns some columns of C and reads its part of B once, where it stands: packing
+// it would cost as much as the arithmetic. The sum of an element does not depend on where columns
+// are cut.
 //
-// Bound by memory: by the pass over B.
+// Little depth: each task owns some rows of C, which are written once while B stays in the caches.
+//
+// Bound by memory: by the pass over B, or over C.
 #include "gemm/thin.h"
 
 #include <algorithm>
