@@ -8,6 +8,7 @@ constexpr int kThinRows = 8;
 #else
 constexpr int kThinRows = 3;
 #endif
+constexpr int kThinFewRows = kThinRows > 4 ? 4 : kThinRows;
 constexpr int kThinColumns = 4;
 constexpr int kThinColumnsOfMany = kThinRows > 4 ? 3 : 4;  // where there are more than 4 rows
 
@@ -65,7 +66,7 @@ template <class T>
 void thin_by_columns(const ThinArguments<T>& product) {
   if (product.rows <= 4) {
     for (std::ptrdiff_t j = 0; j < product.columns; j += kThinColumns) {
-      dot_rows < T, kThinRows<4 ? kThinRows : 4, kThinColumns>(product, 0, j);
+      dot_rows<T, kThinFewRows, kThinColumns>(product, 0, j);
     }
     return;
   }
