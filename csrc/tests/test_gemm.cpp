@@ -95,6 +95,7 @@ TEST(Gemm, few_rows_and_little_depth_err_by_rounding_only) {
     check_rounding({51, 521, few}, 7);
   }
   check_rounding({8, 1031, 19}, 8);
+  check_rounding({8, 1040, 19}, 8);
 }
 
 // With several threads: columns in equal numbers of vectors, in unequal ones, and equal rows.
