@@ -83,13 +83,18 @@ def peer_environment() -> dict[str, str]:
     return {**os.environ, **(_HELD_TO_AVX2 if _core.config()["isa"] == "avx2" else {})}
 
 
-def argument_parser(description: str, rounds: int) -> argparse.ArgumentParser:
-    """The options that every comparison has."""
+def argument_parser(
+    description: str, rounds: int, many_threads: bool = False
+) -> argparse.ArgumentParser:
+    """The options that every comparison has; `many_threads`: `--threads` is a list."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
         "--peer-python", help="interpreter with torch; without it only convolite runs"
     )
-    parser.add_argument("--threads", type=int, default=2)
+    if many_threads:
+        parser.add_argument("--threads", type=int, nargs="+", default=[2])
+    else:
+        parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=rounds, help="turns of each contender")
     parser.add_argument("--json", type=Path, help="write the results here")
     parser.add_argument("--contender", help=argparse.SUPPRESS)

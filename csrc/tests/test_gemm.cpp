@@ -87,6 +87,24 @@ TEST(Gemm, several_parts_of_a_transposed_operand_give_the_exact_sums) {
   check_exact({50, 17, 45000}, 5);
 }
 
+// Rows, columns and depth on both sides of where other kernels take over, and of their strips.
+TEST(Gemm, few_rows_and_little_depth_err_by_rounding_only) {
+  for (const Index few : {1, 2, 3, 4, 5, 6, 7, 8, 9}) {
+    SCOPED_TRACE(std::to_string(few));
+    check_rounding({few, 67, 35}, 6);
+    check_rounding({51, 521, few}, 7);
+  }
+  check_rounding({8, 1031, 19}, 8);
+  check_rounding({8, 1040, 19}, 8);
+}
+
+// With several threads: columns in equal numbers of vectors, in unequal ones, and equal rows.
+TEST(Gemm, every_cut_into_tasks_gives_the_exact_sums) {
+  check_exact({96, 96, 96}, 9);
+  check_exact({100, 99, 80}, 10);
+  check_exact({400, 40, 70}, 11);
+}
+
 // C = relu(A B + a value for each column and one for each row).
 void check_epilogue(const GemmSize& size, Order order_of_b) {
   Numbers numbers(5);
@@ -131,6 +149,11 @@ TEST(Gemm, bias_and_clamp_apply_to_few_rows) {
     check_epilogue({rows, 601, 29}, Order::by_rows);
     check_epilogue({rows, 601, 29}, Order::by_columns);
   }
+}
+
+TEST(Gemm, bias_and_clamp_apply_to_little_depth) {
+  check_epilogue({51, 521, 1}, Order::by_rows);
+  check_epilogue({51, 521, 8}, Order::by_rows);
 }
 
 TEST(Gemm, clamping_few_rows_lets_nan_pass) {

@@ -1,11 +1,11 @@
-// Products with few rows, as of a batch of one image.
+// Products with few rows or little depth, as those of a batch of one image and its gradient.
 #pragma once
 
 #include "gemm/gemm.h"
 
 namespace convolite {
 
-// Whether gemm_thin takes this product: few rows of A, by rows, and some depth.
+// Whether gemm_thin takes this product: few rows of A, or little depth but some and B by rows.
 template <class T>
 bool is_thin(const GemmSize& size, const MatrixView<T>& a, const MatrixView<T>& b);
 

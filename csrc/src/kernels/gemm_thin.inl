@@ -8,20 +8,20 @@ constexpr int kThinRows = 8;
 #else
 constexpr int kThinRows = 3;
 #endif
-template <int Rows>
-constexpr int kThinColumns = Rows <= 4 ? 4 : 3;
+constexpr int kThinFewRows = kThinRows > 4 ? 4 : kThinRows;
+constexpr int kThinColumns = 4;
+constexpr int kThinColumnsOfMany = kThinRows > 4 ? 3 : 4;  // where there are more than 4 rows
 
 // Row i of A and the following, column j of B and the following; behind the last column of B the
 // last one is read again.
-template <class T, int Rows>
+template <class T, int Rows, int Columns>
 CONVOLITE_INLINE void dot_tile(const ThinArguments<T>& product, std::ptrdiff_t i,
                                std::ptrdiff_t j) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;
-  constexpr int columns = kThinColumns<Rows>;
   const T* a = product.a + i * product.a_row_stride;
-  const T* column[columns];
-  Vec<T> sum[Rows][columns];
-  CONVOLITE_UNROLL for (int n = 0; n < columns; ++n) {
+  const T* column[Columns];
+  Vec<T> sum[Rows][Columns];
+  CONVOLITE_UNROLL for (int n = 0; n < Columns; ++n) {
     const std::ptrdiff_t last = product.columns - 1;
     column[n] = product.b + (j + n < last ? j + n : last) * product.b_stride;
     CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) sum[m][n] = Vec<T>{};
@@ -30,7 +30,7 @@ CONVOLITE_INLINE void dot_tile(const ThinArguments<T>& product, std::ptrdiff_t i
     Vec<T> row[Rows];
     CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) row[m] =
         load_lanes(a + m * product.a_row_stride + k);
-    CONVOLITE_UNROLL for (int n = 0; n < columns; ++n) {
+    CONVOLITE_UNROLL for (int n = 0; n < Columns; ++n) {
       const Vec<T> b = load_lanes(column[n] + k);
       CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) sum[m][n] += row[m] * b;
     }
@@ -44,7 +44,7 @@ CONVOLITE_INLINE void dot_tile(const ThinArguments<T>& product, std::ptrdiff_t i
     step(
         k, [=](const T* from) __attribute__((always_inline)) { return load_partial(from, left); });
   }
-  CONVOLITE_UNROLL for (int n = 0; n < columns; ++n) {
+  CONVOLITE_UNROLL for (int n = 0; n < Columns; ++n) {
     if (j + n >= product.columns) return;
     CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) {
       product.c[(i + m) * product.c_stride + j + n] = static_cast<T>(sum_lanes<T>(sum[m][n]));
@@ -52,22 +52,26 @@ CONVOLITE_INLINE void dot_tile(const ThinArguments<T>& product, std::ptrdiff_t i
   }
 }
 
-// Rows from i on, `left` of them.
-template <class T, int Rows>
+// All rows, `Rows` of them together, and the rest.
+template <class T, int Rows, int Columns>
 CONVOLITE_INLINE void dot_rows(const ThinArguments<T>& product, std::ptrdiff_t i,
-                               std::ptrdiff_t left) {
+                               std::ptrdiff_t j) {
   if constexpr (Rows > 0) {
-    if (left < Rows) return dot_rows<T, Rows - 1>(product, i, left);
-    for (std::ptrdiff_t j = 0; j < product.columns; j += kThinColumns<Rows>) {
-      dot_tile<T, Rows>(product, i, j);
-    }
+    for (; i + Rows <= product.rows; i += Rows) dot_tile<T, Rows, Columns>(product, i, j);
+    dot_rows<T, Rows - 1, Columns>(product, i, j);
   }
 }
 
 template <class T>
 void thin_by_columns(const ThinArguments<T>& product) {
-  for (std::ptrdiff_t i = 0; i < product.rows; i += kThinRows) {
-    dot_rows<T, kThinRows>(product, i, product.rows - i);
+  if (product.rows <= 4) {
+    for (std::ptrdiff_t j = 0; j < product.columns; j += kThinColumns) {
+      dot_rows<T, kThinFewRows, kThinColumns>(product, 0, j);
+    }
+    return;
+  }
+  for (std::ptrdiff_t j = 0; j < product.columns; j += kThinColumnsOfMany) {
+    dot_rows<T, kThinRows, kThinColumnsOfMany>(product, 0, j);
   }
 }
 
@@ -86,7 +90,8 @@ CONVOLITE_INLINE void add_rows(const ThinArguments<T>& product, std::ptrdiff_t i
   const T* const b = product.b + k * product.b_stride;
   T* const c = product.c + i * product.c_stride;
   const std::ptrdiff_t b_stride = product.b_stride, c_stride = product.c_stride;
-  const auto step = [&](std::ptrdiff_t j, std::ptrdiff_t count) __attribute__((always_inline)) {
+  const auto add = [&](std::ptrdiff_t j, std::ptrdiff_t count, auto previous)
+      __attribute__((always_inline)) {
     Vec<T> sum[Rows];
     CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) {
       sum[m] = Vec<T>{};
@@ -96,13 +101,33 @@ CONVOLITE_INLINE void add_rows(const ThinArguments<T>& product, std::ptrdiff_t i
       CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) sum[m] += factor[m][t] * row;
     }
     CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) {
-      T* const place = c + m * c_stride + j;
-      store_up_to(place, k == 0 ? sum[m] : sum[m] + load_up_to<T>(place, count), count);
+      store_up_to(c + m * c_stride + j, k == 0 ? sum[m] : sum[m] + previous(m), count);
     }
   };
+  constexpr std::ptrdiff_t lanes = kLanes<T>;
+  const std::ptrdiff_t columns = product.columns;
+  if (columns < lanes) {
+    return add(
+        0, columns, [&](int m) __attribute__((always_inline)) {
+          return load_up_to<T>(c + m * c_stride, columns);
+        });
+  }
+  // The last vector overlaps the one before it. What it adds to was read before that was written,
+  // so both give the lanes that they share the same value.
+  Vec<T> last[Rows];
+  CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) {
+    last[m] = k == 0 ? Vec<T>{} : load<T>(c + m * c_stride + columns - lanes);
+  }
   std::ptrdiff_t j = 0;
-  for (; j + kLanes<T> <= product.columns; j += kLanes<T>) step(j, kLanes<T>);
-  if (j < product.columns) step(j, product.columns - j);
+  for (; j + lanes <= columns; j += lanes) {
+    add(
+        j,
+        lanes, [&](int m) __attribute__((always_inline)) { return load<T>(c + m * c_stride + j); });
+  }
+  if (j < columns) {
+    add(
+        columns - lanes, lanes, [&](int m) __attribute__((always_inline)) { return last[m]; });
+  }
 }
 
 // Factors of Rows x Terms stay in registers: 2 x 6 of 16, 3 x 8 of 32.
@@ -145,16 +170,15 @@ void thin_by_rows(const ThinArguments<T>& product) {
   add_last_terms<T, kThinTerms - 1>(product, k, product.depth - k);
 }
 
-// TUNE
-#if CONVOLITE_VECTOR_BYTES == 64
-constexpr int kThinMostRows = 8;
+// Measured with bench_gemm, 1 thread, 2026-11, against packed. Zen 5 by 512 bits, batch_8: by
+// columns 1.1, by rows 1.3, depth of 8 2.2 times as fast; depth of 1 to 4, 1.3 to 1.4 times. By 256
+// bits: depth of 8 1.9, depth of 1 to 4 2 times. There 8 rows by rows were slower (Zen 3).
+constexpr int kThinMostRowsByColumns = 8;
+constexpr int kThinMostRowsByRows = CONVOLITE_VECTOR_BYTES == 64 ? 8 : 4;
 constexpr int kThinMostDepth = 8;
-#else
-constexpr int kThinMostRows = 4;
-constexpr int kThinMostDepth = 8;
-#endif
 
 template <class T>
 constexpr ThinKernels<T> thin_kernels() {
-  return {8, kThinMostRows, kThinMostDepth, thin_by_columns<T>, thin_by_rows<T>};
+  return {kThinMostRowsByColumns, kThinMostRowsByRows, kThinMostDepth, thin_by_columns<T>,
+          thin_by_rows<T>};
 }

@@ -8,11 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-<<<<<<< HEAD
 #include "kernels/bias_table.h"
-=======
 #include "kernels/shifted_sum.h"
->>>>>>> direct
 
 namespace convolite {
 
