@@ -127,7 +127,7 @@ def run(modules: Iterable[Module], input: Any) -> Any:
     """
     waiting: Conv2d | None = None  # a convolution whose batch norm may be the next step
     following = steps(modules)
-    for step, behind in zip(following, [*following[1:], None], strict=True):
+    for step, behind in zip(following, [*following, None][1:], strict=True):
         module, pool, activation = step
         name = None if activation is None else ACTIVATIONS[type(activation)]
         if waiting is not None:
