@@ -2,24 +2,13 @@
 #include <convolite/batch_norm.h>
 
 #include "arrays.h"
+#include "norm_arguments.h"
 #include "pool_arguments.h"
 
 namespace convolite::python {
 namespace {
 
 constexpr const char* kOp = "batch_norm";
-
-template <class T>
-struct AffineInputs {
-  OptionalInput<T> weight, bias;
-
-  AffineInputs(const py::object& weight_object, const py::object& bias_object, Index channels)
-      : weight(kOp, "weight", weight_object), bias(kOp, "bias", bias_object) {
-    if (weight.given()) check_shape(kOp, "weight", weight.get(), {channels});
-    if (bias.given()) check_shape(kOp, "bias", bias.get(), {channels});
-  }
-  BatchNormAffine<T> spans() const { return {weight.span(), bias.span()}; }
-};
 
 // What training and inference read besides images, checked in this order.
 template <class T>
@@ -44,20 +33,13 @@ struct TrainingOperands {
 };
 
 template <class T>
-struct InferenceOperands {
-  AffineInputs<T> affine;
-  Input<T> running_mean, running_var;
+struct InferenceOperands : NormInputs<T> {
   Activation activation;
 
   InferenceOperands(const py::object& weight, const py::object& bias, const py::array& mean,
                     const py::array& var, const std::string& activation_name, Index channels)
-      : affine(weight, bias, channels),
-        running_mean(kOp, "running_mean", mean),
-        running_var(kOp, "running_var", var),
-        activation(parse_activation(kOp, activation_name)) {
-    check_shape(kOp, "running_mean", running_mean, {channels});
-    check_shape(kOp, "running_var", running_var, {channels});
-  }
+      : NormInputs<T>(weight, bias, mean, var, channels),
+        activation(parse_activation(kOp, activation_name)) {}
 };
 
 py::tuple forward_training(const py::array& input_array, const py::object& weight,

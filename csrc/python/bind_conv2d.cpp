@@ -1,8 +1,11 @@
 // convolite._core.conv2d_*.
 #include <convolite/conv2d.h>
 
+#include <optional>
+
 #include "arrays.h"
 #include "backward_epilogue.h"
+#include "norm_arguments.h"
 #include "pool_arguments.h"
 
 namespace convolite::python {
@@ -58,18 +61,53 @@ struct Operands {
   }
 };
 
+// weight, bias, running_mean, running_var and eps of the batch norm behind a convolution.
+using Norm = std::tuple<py::object, py::object, py::array, py::array, double>;
+
+// A convolution's epilogue with the batch norm behind it, if there is one, folded into it.
+template <class T>
+class FoldedEpilogue {
+ public:
+  FoldedEpilogue(const Operands<T>& given, const std::optional<Norm>& norm)
+      : epilogue_{given.bias.span(), given.activation} {
+    if (!norm) return;
+    const auto& [weight, bias, mean, var, eps] = *norm;
+    const Index channels = given.shape.out_channels;
+    const NormInputs<T> inputs(weight, bias, mean, var, channels);
+    scale_ = Buffer<T>(channels);
+    shift_ = Buffer<T>(channels);
+    const Span<T> scale(scale_.get(), channels), shift(shift_.get(), channels);
+    batch_norm_fold(inputs.affine.spans(), inputs.running_mean.span(), inputs.running_var.span(),
+                    eps, given.bias.span(), scale, shift);
+    epilogue_.scale = scale;
+    epilogue_.bias = shift;
+  }
+  const Conv2dEpilogue<T>& get() const { return epilogue_; }
+
+ private:
+  Buffer<T> scale_, shift_;
+  Conv2dEpilogue<T> epilogue_;
+};
+
 py::array forward(const py::array& input, const py::array& weight, const py::object& bias,
                   const Pair& stride, const Quadruple& padding, const Pair& dilation, Index groups,
-                  const std::string& activation_name) {
+                  const std::string& activation_name, const std::optional<Norm>& norm,
+                  const py::object& residual_object) {
   return dispatch(kOp, "input", input, [&](auto zero) -> py::array {
     using T = decltype(zero);
     const Operands<T> given(input, weight, bias, {stride, padding, dilation, groups},
                             activation_name);
+    const OptionalInput<T> residual("batch_norm", "residual", residual_object);
+    if (residual.given()) {
+      check_shape("batch_norm", "residual", residual.get(), result_shape(given.shape));
+    }
+    const FoldedEpilogue<T> folded(given, norm);
+    Conv2dEpilogue<T> epilogue = folded.get();
+    epilogue.residual = residual.span();
     const Output<T> output(kOp, result_shape(given.shape));
     {
       const py::gil_scoped_release release;
-      conv2d_forward(given.shape, given.input.span(), given.weight.span(), given.bias.span(),
-                     given.activation, output.span());
+      conv2d_forward(given.shape, given.input.span(), given.weight.span(), epilogue, output.span());
     }
     return output.array();
   });
@@ -80,21 +118,23 @@ using Window = std::tuple<Pair, Pair, Quadruple, Pair, bool>;
 
 py::tuple pooled_forward(const py::array& input, const py::array& weight, const py::object& bias,
                          const Pair& stride, const Quadruple& padding, const Pair& dilation,
-                         Index groups, const std::string& activation_name, const Window& window) {
+                         Index groups, const std::string& activation_name, const Window& window,
+                         const std::optional<Norm>& norm) {
   return dispatch(kOp, "input", input, [&](auto zero) -> py::tuple {
     using T = decltype(zero);
     const Operands<T> given(input, weight, bias, {stride, padding, dilation, groups},
                             activation_name);
     const PooledConv2dShape shape =
         PooledConv2dShape::infer(given.shape, std::apply(window_of, window));
+    const FoldedEpilogue<T> folded(given, norm);
     return with_offset_type(shape.pool, [&](auto zero_offset) -> py::tuple {
       using Offset = decltype(zero_offset);
       const Output<T> output(kOp, array_shape(shape.pool.input, shape.pool.output));
       const Output<Offset> offsets(kOp, array_shape(shape.pool.input, shape.pool.output));
       {
         const py::gil_scoped_release release;
-        pooled_conv2d_forward(shape, given.input.span(), given.weight.span(), given.bias.span(),
-                              given.activation, output.span(), offsets.span());
+        pooled_conv2d_forward(shape, given.input.span(), given.weight.span(), folded.get(),
+                              output.span(), offsets.span());
       }
       return py::make_tuple(output.array(), offsets.array(),
                             py::tuple(py::cast(result_shape(given.shape))));
@@ -217,10 +257,11 @@ bool is_one_pass(const Shape& input_shape, const Shape& weight_shape, const Pair
 void bind_conv2d(py::module_& module) {
   module.def("conv2d_forward", forward, py::arg("input"), py::arg("weight"), py::arg("bias"),
              py::arg("stride"), py::arg("padding"), py::arg("dilation"), py::arg("groups"),
-             py::arg("activation"));
+             py::arg("activation"), py::arg("norm") = py::none(), py::arg("residual") = py::none());
   module.def("pooled_conv2d_forward", pooled_forward, py::arg("input"), py::arg("weight"),
              py::arg("bias"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
-             py::arg("groups"), py::arg("activation"), py::arg("window"));
+             py::arg("groups"), py::arg("activation"), py::arg("window"),
+             py::arg("norm") = py::none());
   module.def("conv2d_backward_input", backward_input, py::arg("grad_output"), py::arg("weight"),
              py::arg("input_shape"), py::arg("stride"), py::arg("padding"), py::arg("dilation"),
              py::arg("groups"));

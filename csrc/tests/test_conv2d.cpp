@@ -9,30 +9,11 @@
 #include "naive/conv2d.h"
 #include "support/arrays.h"
 #include "support/cases.h"
+#include "support/conv2d_problems.h"
 #include "support/settings.h"
 
 namespace convolite::testing {
 namespace {
-
-NaiveConv2d problem_of(const Case& row) {
-  return {row["n"],         row["c"],       row["h"],          row["w"],
-          row["oc"],        row["kh"],      row["kw"],         row["stride_h"],
-          row["stride_w"],  row["pad_top"], row["pad_bottom"], row["pad_left"],
-          row["pad_right"], row["dil_h"],   row["dil_w"],      row["groups"]};
-}
-
-Conv2dShape shape_of(const NaiveConv2d& p) {
-  return Conv2dShape::infer({p.n, p.c, p.h, p.w}, {p.oc, p.c / p.groups, p.kh, p.kw},
-                            {p.stride_h, p.stride_w}, {p.top, p.bottom, p.left, p.right},
-                            {p.dil_h, p.dil_w}, p.groups);
-}
-
-// The same size with the usual attributes: square kernel, stride and padding, one group.
-NaiveConv2d plain(Index n, Index c, Index size, Index oc, Index kernel, Index stride,
-                  Index padding) {
-  return {n,      c,       size,    size,    oc,      kernel, kernel, stride,
-          stride, padding, padding, padding, padding, 1,      1,      1};
-}
 
 struct Operands {
   std::vector<double> input, weight, bias, grad_output;
@@ -192,37 +173,6 @@ TEST(Conv2d, uneven_groups_over_several_blocks_give_the_exact_sums) {
   check_exact({2, 12, 40, 33, 51, 3, 2, 1, 2, 2, 1, 0, 3, 2, 1, 3}, 8);
 }
 
-NaiveConv2d random_problem(Numbers& numbers) {
-  NaiveConv2d p{};
-  const auto draw = [&](Index least, Index most) { return numbers.between(least, most); };
-  p.groups = draw(1, 3);
-  p.n = draw(1, 4);
-  p.c = p.groups * draw(1, 20);
-  p.oc = p.groups * draw(1, 40);
-  p.kh = draw(1, 4);
-  p.kw = draw(1, 4);
-  p.stride_h = draw(1, 3);
-  p.stride_w = draw(1, 3);
-  p.dil_h = draw(1, 3);
-  p.dil_w = draw(1, 3);
-  p.top = draw(0, 4);
-  p.bottom = draw(0, 4);
-  p.left = draw(0, 4);
-  p.right = draw(0, 4);
-  p.h = std::max<Index>(1, (p.kh - 1) * p.dil_h + 1 - p.top - p.bottom) + draw(0, 20);
-  p.w = std::max<Index>(1, (p.kw - 1) * p.dil_w + 1 - p.left - p.right) + draw(0, 20);
-  return p;
-}
-
-std::string described(const NaiveConv2d& p) {
-  std::ostringstream text;
-  for (const Index value : {p.n, p.c, p.h, p.w, p.oc, p.kh, p.kw, p.stride_h, p.stride_w, p.top,
-                            p.bottom, p.left, p.right, p.dil_h, p.dil_w, p.groups}) {
-    text << value << ",";
-  }
-  return "row for cases/conv2d.csv: random," + text.str() + "test";
-}
-
 TEST(Conv2d, random_sizes_give_the_exact_sums) {
   for (std::uint64_t seed = 100; seed < 130; ++seed) {
     Numbers numbers(seed);
@@ -290,7 +240,7 @@ TEST(Conv2dNarrow, random_sizes_give_the_exact_sums) {
     Numbers numbers(seed);
     const NaiveConv2d p = random_narrow_problem(numbers);
     SCOPED_TRACE(described(p));
-    EXPECT_EQ("narrow", conv2d_explain(shape_of(p), Pass::forward).back().method);
+    EXPECT_EQ("narrow", conv2d_explain<float>(shape_of(p), Pass::forward).back().method);
     check_exact(p, seed);
     if (HasFatalFailure()) return;
   }

@@ -86,8 +86,8 @@ void check_pooled_conv2d(Index images) {
   const Argument<T> input(values), weight(filters), bias(shifts);
   check_everywhere<T>({clamped_maxima(p, convolved), {}}, [&](Edge edge, Span<T> output) {
     const Result<std::uint8_t> offsets(p.output_size(), edge);
-    pooled_conv2d_forward<T, std::uint8_t>(shape, input(edge), weight(edge), bias(edge),
-                                           Activation::relu, output, offsets.span());
+    pooled_conv2d_forward<T, std::uint8_t>(shape, input(edge), weight(edge),
+                                           {bias(edge), Activation::relu}, output, offsets.span());
     ASSERT_TRUE(offsets.fence_is_intact());
   });
 }

@@ -29,6 +29,8 @@ def conv2d_forward(
     dilation: Pair,
     groups: int,
     activation: str,
+    norm: tuple[Array | None, Array | None, Array, Array, float] | None = None,
+    residual: Array | None = None,
 ) -> Array: ...
 def pooled_conv2d_forward(
     input: Array,
@@ -40,6 +42,7 @@ def pooled_conv2d_forward(
     groups: int,
     activation: str,
     window: tuple[Pair, Pair, Quadruple, Pair, bool],
+    norm: tuple[Array | None, Array | None, Array, Array, float] | None = None,
 ) -> tuple[Array, Array, tuple[int, int, int, int]]: ...
 def conv2d_backward_input(
     grad_output: Array,

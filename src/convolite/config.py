@@ -63,6 +63,11 @@ def set_fusion(on: bool) -> None:
     convolution or batch norm. Losses and gradients are the same bits either way; without it every
     layer's own output exists, as hooks and debuggers may want. It holds for all threads.
 
+    Where nothing needs a gradient, a batch norm that uses its running statistics is also folded
+    into the convolution in front of it, along with a residual. That changes results by rounding:
+    outputs of the models differ by less than 1e-5 of their largest value in float32, 1e-13 in
+    float64.
+
     Raises
     ------
     TypeError

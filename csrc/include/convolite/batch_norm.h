@@ -49,6 +49,14 @@ void batch_norm_forward_inference(const BatchNormShape&, Span<const T> input,
                                   Span<const T> running_var, double eps, Activation, Span<T> output,
                                   Span<const T> residual = {});
 
+// The same as a factor and a shift for each channel: the normalisation of `input + input_bias` is
+// scale * input + shift, all (c), input_bias (c) or empty. A convolution takes them as its
+// epilogue.
+template <class T>
+void batch_norm_fold(const BatchNormAffine<T>&, Span<const T> running_mean,
+                     Span<const T> running_var, double eps, Span<const T> input_bias, Span<T> scale,
+                     Span<T> shift);
+
 // What backward needs of statistics gathered before: inv_std = 1 / sqrt(running_var + eps) (c).
 template <class T>
 void batch_norm_inverse_deviation(Span<const T> running_var, double eps, Span<T> inv_std);

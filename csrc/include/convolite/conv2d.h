@@ -37,8 +37,23 @@ struct Conv2dShape {
 
 enum class Pass { forward, backward_input, backward_weight };
 
-// input (n, c, h, w), weight (oc, c / groups, kh, kw), bias (oc) or empty -> output (n, oc, oh,
-// ow).
+// What becomes of a convolution's sums on their way to the output, in the same pass over memory:
+//   output = activation(scale[o] * sum + bias[o] + residual)
+// Empty spans stand for a scale of 1, for a bias and a residual of 0.
+template <class T>
+struct Conv2dEpilogue {
+  Span<const T> bias;  // (oc)
+  Activation activation = Activation::none;
+  Span<const T> scale = {};     // (oc)
+  Span<const T> residual = {};  // (n, oc, oh, ow)
+};
+
+// input (n, c, h, w), weight (oc, c / groups, kh, kw) -> output (n, oc, oh, ow), which is nobody
+// else's memory.
+template <class T>
+void conv2d_forward(const Conv2dShape&, Span<const T> input, Span<const T> weight,
+                    const Conv2dEpilogue<T>&, Span<T> output);
+// bias (oc) or empty.
 template <class T>
 void conv2d_forward(const Conv2dShape&, Span<const T> input, Span<const T> weight,
                     Span<const T> bias, Activation, Span<T> output);
@@ -60,8 +75,8 @@ template <class T>
 void conv2d_backward_epilogue(const Nchw& result, Activation, Span<const T> grad_output,
                               Span<const T> output, Span<T> passed, Span<T> grad_bias);
 
-// Convolution, max pooling and activation, in one pass where that is faster: images are pooled while
-// they are in the cache. Its gradient is that of the parts.
+// Convolution, max pooling and activation, in one pass where that is faster: images are pooled
+// while they are in the cache. Its gradient is that of the parts.
 struct PooledConv2dShape {
   Conv2dShape conv;
   Pool2dShape pool;
@@ -75,10 +90,10 @@ struct PooledConv2dShape {
 template <class T>
 bool pooled_conv2d_is_one_pass(const PooledConv2dShape&);
 // As conv2d_forward without an activation, then max_pool2d_forward: output and offsets
-// (n, oc, ph, pw).
+// (n, oc, ph, pw). There is no residual: nothing that is pooled has one.
 template <class T, class Offset>
 void pooled_conv2d_forward(const PooledConv2dShape&, Span<const T> input, Span<const T> weight,
-                           Span<const T> bias, Activation, Span<T> output, Span<Offset> offsets);
+                           const Conv2dEpilogue<T>&, Span<T> output, Span<Offset> offsets);
 
 // One line of the plan's menu: a method, and why it declined or was chosen.
 struct Conv2dChoice {

@@ -304,11 +304,16 @@ class Gemm {
       const Index row = tiles.first(i);
       tile.a = a + row * row_stride_;
       tile.c = c + row * c_row_stride_;
-      if (depth.last && epilogue_.row_bias != nullptr) {
-        tile.row_bias = epilogue_.row_bias + block.row_begin + row;
-      }
+      if (depth.last) set_row_epilogue(tile, block.row_begin + row);
       kernel_of_height[tiles.size(i) - 1](tile);
     }
+  }
+
+  // For rows from `row` on; tile.c stands at the first of them.
+  void set_row_epilogue(GemmTileArguments<T>& tile, Index row) const {
+    if (epilogue_.row_bias != nullptr) tile.row_bias = epilogue_.row_bias + row;
+    if (epilogue_.row_scale != nullptr) tile.row_scale = epilogue_.row_scale + row;
+    if (epilogue_.residual != nullptr) tile.residual = epilogue_.residual + (tile.c - c_);
   }
 
   GemmSize size_;
@@ -333,6 +338,7 @@ class Gemm {
 template <class T>
 void gemm(const GemmSize& size, MatrixView<T> a, MatrixView<T> b, T* c,
           const Epilogue<T>& epilogue) {
+  assert(epilogue.row_scale == nullptr && epilogue.residual == nullptr);
   is_thin(size, a, b) ? gemm_thin(size, a, b, c, epilogue) : gemm_each(size, {}, a, b, c, epilogue);
 }
 

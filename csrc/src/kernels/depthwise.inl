@@ -184,6 +184,7 @@ CONVOLITE_INLINE void for_each_plane(DepthwiseArguments<T> a, Body body) {
     a.source += a.source_plane_stride;
     a.weight += a.filter_size;
     a.result += a.rows * a.columns;
+    if (a.residual != nullptr) a.residual += a.rows * a.columns;
     a.room -= a.rows * a.columns;
   }
 }
@@ -196,6 +197,7 @@ CONVOLITE_INLINE void convolve_rows(const DepthwiseArguments<T>& a, const Window
   constexpr std::ptrdiff_t lanes = kLanes<T>;
   const T* const source = a.source + y * a.source_stride;
   T* const result = a.result + y * a.columns;
+  const T* const residual = a.residual == nullptr ? nullptr : a.residual + y * a.columns;
   const std::ptrdiff_t room = a.room - y * a.columns;
   const bool narrow = a.columns < lanes;
   for (std::ptrdiff_t x = 0; x < a.columns; x += lanes) {
@@ -204,12 +206,10 @@ CONVOLITE_INLINE void convolve_rows(const DepthwiseArguments<T>& a, const Window
     CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bias;
     window.template add<Rows>(source + at, sum);
     CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) {
-      T* to = result + at + r * a.columns;
-      if (narrow && room - r * a.columns < lanes) {
-        store_partial(to, clamp_sum(a, sum[r]), a.columns);
-      } else {
-        store(to, clamp_sum(a, sum[r]));
-      }
+      const std::ptrdiff_t to = at + r * a.columns;
+      const std::ptrdiff_t count = narrow && room - r * a.columns < lanes ? a.columns : lanes;
+      if (residual != nullptr) sum[r] += load_up_to(residual + to, count);
+      store_up_to(result + to, clamp_sum(a, sum[r]), count);
     }
   }
 }

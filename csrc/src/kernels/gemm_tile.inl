@@ -9,7 +9,9 @@ CONVOLITE_INLINE void finish_tile(const GemmTileArguments<T>& arguments,
   const std::ptrdiff_t columns = arguments.columns;
   const bool accumulate = arguments.accumulate, clamp = arguments.clamp;
   const T *const bias = arguments.bias, *const row_bias = arguments.row_bias;
-  if (columns >= Vectors * lanes && bias == nullptr && row_bias == nullptr && !clamp) {
+  const T *const row_scale = arguments.row_scale, *const residual = arguments.residual;
+  if (columns >= Vectors * lanes && bias == nullptr && row_bias == nullptr &&
+      row_scale == nullptr && residual == nullptr && !clamp) {
     CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) {
       T* const row = c + c_rows[m];
       CONVOLITE_UNROLL for (int v = 0; v < Vectors; ++v) {
@@ -27,8 +29,10 @@ CONVOLITE_INLINE void finish_tile(const GemmTileArguments<T>& arguments,
       T* const place = c + c_rows[m] + v * lanes;
       Vec<T> value = sum[m][v];
       if (accumulate) value += load_up_to<T>(place, count);
+      if (row_scale != nullptr) value *= broadcast(row_scale[m]);
       value += added;
       if (row_bias != nullptr) value += broadcast(row_bias[m]);
+      if (residual != nullptr) value += load_up_to(residual + c_rows[m] + v * lanes, count);
       if (clamp) value = at_most<T>(at_least<T>(value, low), high);
       store_up_to(place, value, count);
     }
@@ -110,23 +114,29 @@ CONVOLITE_INLINE void transpose_stages(Vec<T>* rows) {
   }
 }
 
-template <class T>
+// finish(sums, at): what is stored at output + at.
+template <class T, class Finish>
 CONVOLITE_INLINE void transpose_block(const T* input, std::ptrdiff_t input_stride, T* output,
-                                      std::ptrdiff_t output_stride) {
+                                      std::ptrdiff_t at, std::ptrdiff_t output_stride,
+                                      const Finish& finish) {
   Vec<T> block[kLanes<T>];
   CONVOLITE_UNROLL for (int l = 0; l < kLanes<T>; ++l) block[l] = load(input + l * input_stride);
   transpose_stages<T, 1>(block);
-  CONVOLITE_UNROLL for (int l = 0; l < kLanes<T>; ++l) store(output + l * output_stride, block[l]);
+  CONVOLITE_UNROLL for (int l = 0; l < kLanes<T>; ++l) {
+    store(output + at + l * output_stride, finish.all(block[l], at + l * output_stride));
+  }
 }
 
-template <class T>
-void transpose(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
-               std::ptrdiff_t input_stride, T* output, std::ptrdiff_t output_stride) {
+template <class T, class Finish>
+CONVOLITE_INLINE void transpose_with(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
+                                     std::ptrdiff_t input_stride, T* output,
+                                     std::ptrdiff_t output_stride, const Finish& finish) {
   constexpr std::ptrdiff_t lanes = kLanes<T>;
   if (rows < lanes || columns < lanes) {
     for (std::ptrdiff_t i = 0; i < rows; ++i) {
       for (std::ptrdiff_t j = 0; j < columns; ++j) {
-        output[j * output_stride + i] = input[i * input_stride + j];
+        const std::ptrdiff_t at = j * output_stride + i;
+        output[at] = finish.one(input[i * input_stride + j], at);
       }
     }
     return;
@@ -135,9 +145,51 @@ void transpose(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
     const std::ptrdiff_t i = row + lanes <= rows ? row : rows - lanes;
     for (std::ptrdiff_t column = 0; column < columns; column += lanes) {
       const std::ptrdiff_t j = column + lanes <= columns ? column : columns - lanes;
-      transpose_block(input + i * input_stride + j, input_stride, output + j * output_stride + i,
-                      output_stride);
+      transpose_block(input + i * input_stride + j, input_stride, output, j * output_stride + i,
+                      output_stride, finish);
     }
+  }
+}
+
+template <class T>
+struct AsItIs {
+  CONVOLITE_INLINE static Vec<T> all(Vec<T> value, std::ptrdiff_t) { return value; }
+  CONVOLITE_INLINE static T one(T value, std::ptrdiff_t) { return value; }
+};
+
+template <class T>
+void transpose(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
+               std::ptrdiff_t input_stride, T* output, std::ptrdiff_t output_stride) {
+  transpose_with<T>(rows, columns, input, input_stride, output, output_stride, AsItIs<T>{});
+}
+
+template <class T, bool Clamped>
+struct AddResidual {
+  const T* residual;
+  T low, high;
+
+  CONVOLITE_INLINE Vec<T> all(Vec<T> value, std::ptrdiff_t at) const {
+    value += load(residual + at);
+    return Clamped ? at_most<T>(at_least<T>(value, broadcast(low)), broadcast(high)) : value;
+  }
+  CONVOLITE_INLINE T one(T value, std::ptrdiff_t at) const {
+    value += residual[at];
+    if constexpr (!Clamped) return value;
+    const T raised = value < low ? low : value;
+    return raised > high ? high : raised;
+  }
+};
+
+template <class T>
+void add_transposed(const AddTransposedArguments<T>& a) {
+  const auto run = [&a](const auto& finish) __attribute__((always_inline)) {
+    transpose_with<T>(a.rows, a.columns, a.input, a.input_stride, a.output, a.output_stride,
+                      finish);
+  };
+  if (a.clamp) {
+    run(AddResidual<T, true>{a.residual, a.low, a.high});
+  } else {
+    run(AddResidual<T, false>{a.residual, a.low, a.high});
   }
 }
 
@@ -206,6 +258,7 @@ constexpr GemmKernels<T> gemm_kernels() {
   kernels.rows = kTileRows;
   kernels.vectors = kTileVectors;
   kernels.transpose = transpose<T>;
+  kernels.add_transposed = add_transposed<T>;
   kernels.pack = pack<T>;
   fill_tiles<T, 1>(kernels);
   return kernels;

@@ -29,21 +29,11 @@ namespace {
 
 template <class T>
 constexpr KernelTable<T> make_table() {
-  return {static_cast<int>(kLanes<T>),
-          gemm_kernels<T>(),
-          thin_kernels<T>(),
-          winograd_kernels<T>(),
-          depthwise_kernels<T>(),
-          group_lane_kernels<T>(),
-          shifted_sum_kernels<T>(),
-          elementwise_kernels<T>(),
-          activation_kernels<T>(),
-          reduce_kernels<T>(),
-          bias_kernels<T>(),
-          softmax_kernels<T>(),
-          optimizer_kernels<T>(),
-          pool_kernels<T>(),
-          norm_kernels<T>()};
+  return {static_cast<int>(kLanes<T>), gemm_kernels<T>(),        thin_kernels<T>(),
+          winograd_kernels<T>(),       depthwise_kernels<T>(),   group_lane_kernels<T>(),
+          shifted_sum_kernels<T>(),    elementwise_kernels<T>(), activation_kernels<T>(),
+          reduce_kernels<T>(),         bias_kernels<T>(),        softmax_kernels<T>(),
+          optimizer_kernels<T>(),      pool_kernels<T>(),        norm_kernels<T>()};
 }
 
 }  // namespace

@@ -32,6 +32,7 @@ struct ShiftedSumArguments {
   std::ptrdiff_t rows, columns;
   T* result;
   std::ptrdiff_t result_stride;
+  const T* residual;  // of one phase: added behind the taps, laid out as the result; or null
   T bias, low, high;
   bool clamp, accumulate;
 };

@@ -1,5 +1,5 @@
-// Sums of shifted rows (contract: shifted_sum.h): where all taps are added a load and an addition each,
-// near the borders masked. Bound by loads, most of which cross a cache line.
+// Sums of shifted rows (contract: shifted_sum.h): where all taps are added a load and an addition
+// each, near the borders masked. Bound by loads, most of which cross a cache line.
 
 template <class T>
 CONVOLITE_INLINE Vec<T> add_taps(const ShiftedTaps& taps, const T* source, std::ptrdiff_t x,
@@ -25,7 +25,7 @@ CONVOLITE_INLINE Vec<T> clamped_sum(const ShiftedSumArguments<T>& arguments, Vec
   return at_most<T>(at_least<T>(sum, broadcast(arguments.low)), broadcast(arguments.high));
 }
 
-// The old values at a place of which `count` are results: none, if that is not positive.
+// The values at a place of which `count` are results: none, if that is not positive.
 template <class T>
 CONVOLITE_INLINE Vec<T> old_sum(const T* place, std::ptrdiff_t count) {
   return count <= 0 ? Vec<T>{} : load_up_to<T>(place, count);
@@ -49,9 +49,12 @@ void sum_one_phase(const ShiftedSumArguments<T>& arguments) {
     T* const result = arguments.result + y * arguments.result_stride;
     for (std::ptrdiff_t column = 0; column < columns; column += lanes) {
       const std::ptrdiff_t x = column < last ? column : last, count = columns - x;
-      const Vec<T> sum =
-          arguments.accumulate ? old_sum(result + x, count) : broadcast(arguments.bias);
-      put_sum(arguments, add_taps(*arguments.taps, source, x, sum), result + x, count);
+      Vec<T> sum = arguments.accumulate ? old_sum(result + x, count) : broadcast(arguments.bias);
+      sum = add_taps(*arguments.taps, source, x, sum);
+      if (arguments.residual != nullptr) {
+        sum += old_sum(arguments.residual + y * arguments.result_stride + x, count);
+      }
+      put_sum(arguments, sum, result + x, count);
     }
   }
 }

@@ -21,8 +21,9 @@ namespace convolite {
 //   B[k][j] = b[k * vectors * lanes + j]      packed, aligned, zero-padded to whole vectors
 //   C[m][j] = c[c_rows[m] + j], j < columns   only `columns` of them are touched
 //
-// Epilogue, in this order: add C's old value (accumulate), add bias[j] (if not null; `columns`
-// values), add row_bias[m] (if not null), clamp to [low, high] (if clamp; NaN passes through).
+// Epilogue, in this order: add C's old value (accumulate), multiply by row_scale[m], add bias[j]
+// (`columns` values), add row_bias[m], add residual[c_rows[m] + j] (each if not null), clamp to
+// [low, high] (if clamp; NaN passes through).
 //
 // Bound by arithmetic: rows x vectors fused multiply-adds against rows + vectors loads for each k.
 template <class T>
@@ -37,9 +38,24 @@ struct GemmTileArguments {
   std::ptrdiff_t columns;
   const T* bias;
   const T* row_bias;
+  const T* row_scale;
+  const T* residual;
   T low, high;
   bool clamp;
   bool accumulate;
+};
+
+// output[at] = clamp(input[i * input_stride + j] + residual[at]), at = j * output_stride + i,
+// for i < rows, j < columns.
+template <class T>
+struct AddTransposedArguments {
+  std::ptrdiff_t rows, columns;
+  const T* input;
+  const T* residual;
+  T* output;
+  std::ptrdiff_t input_stride, output_stride;
+  T low, high;
+  bool clamp;
 };
 
 constexpr int kMaxTileRows = 8;
@@ -54,6 +70,7 @@ struct GemmKernels {
   // output[j * output_stride + i] = input[i * input_stride + j] for i < rows, j < columns.
   void (*transpose)(std::ptrdiff_t rows, std::ptrdiff_t columns, const T* input,
                     std::ptrdiff_t input_stride, T* output, std::ptrdiff_t output_stride);
+  void (*add_transposed)(const AddTransposedArguments<T>&);
   // output[i * width + j] = input[i * input_stride + j] for i < rows, j < used; zero for used <= j
   // < width. `width` is a multiple of the lanes.
   void (*pack)(std::ptrdiff_t rows, std::ptrdiff_t used, std::ptrdiff_t width, const T* input,
@@ -136,11 +153,12 @@ struct DepthwiseTaps {
 };
 
 // result[y][x] = clamp(bias + sum over taps t of weight[weights[t]] *
-//     source[y / row_phases * source_stride + x / column_phases + offsets[t]])
+//     source[y / row_phases * source_stride + x / column_phases + offsets[t]] + residual[y][x])
 // with the taps of phase [y % row_phases][x % column_phases], for each of `planes` planes: their
-// filters and biases (if any) are consecutive, as are their results if there are several. Whole
-// vectors may be stored past the end of a row as long as they stay within `room` elements from
-// `result` on: what stands there is computed later.
+// filters and biases (if any) are consecutive, as are their results, and what is added to them, if
+// there are several. Whole vectors may be stored past the end of a row as long as they stay within
+// `room` elements from `result` on: what stands there is computed later. Only the kernels for one
+// phase add a residual.
 template <class T>
 struct DepthwiseArguments {
   const T* source;
@@ -151,6 +169,7 @@ struct DepthwiseArguments {
   std::ptrdiff_t filter_size;
   const T* bias;  // or null
   std::ptrdiff_t planes, rows, columns;
+  const T* residual;  // or null
   T* result;
   std::ptrdiff_t room;
   T low, high;

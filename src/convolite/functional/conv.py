@@ -179,7 +179,7 @@ def conv2d(
     NaN and infinity in `input` spread as the equation says. For those in `weight` the methods
     differ where the window leaves the image: padding times infinity is NaN, or left out.
     """
-    geometry = _geometry(input, weight, stride, padding, dilation, groups)
+    geometry = convolution_geometry(input, weight, stride, padding, dilation, groups)
     return Conv2d.apply(input, weight, bias, geometry, fused_activation("conv2d", activation))
 
 
@@ -199,13 +199,13 @@ def pooled_conv2d(
     The convolved images do not go to memory where they fit the cache. `window` is what
     `pool.max_window` returns; all else as in `conv2d`.
     """
-    geometry = _geometry(input, weight, stride, padding, dilation, groups)
+    geometry = convolution_geometry(input, weight, stride, padding, dilation, groups)
     return PooledConv2d.apply(
         input, weight, bias, geometry, fused_activation("conv2d", activation), window
     )
 
 
-def _geometry(
+def convolution_geometry(
     input: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> tuple[Pair, Quadruple, Pair, int]:
     """Stride, padding, dilation and groups as the core takes them, for arrays that fit them."""

@@ -68,11 +68,11 @@ class InvertedResidual(nn.Module):
     def forward(self, input: Any) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride))."""
         plain = is_plain(self.conv, [nn.Sequential])
-        if not (self.use_res_connect and plain and len(self.conv)):
+        if not (self.use_res_connect and plain and len(self.conv) > 1):
             output: Tensor = self.conv(input)
             return input + output if self.use_res_connect else output
-        *layers, norm = self.conv
-        ended: Tensor = add_shortcut(norm, run(layers, input), input, None)
+        *layers, last, norm = self.conv
+        ended: Tensor = add_shortcut(last, norm, run(layers, input), input, None)
         return ended
 
 

@@ -45,9 +45,9 @@ class BasicBlock(nn.Module):
     def forward(self, input: Any) -> Tensor:
         """(N, in_channels, H, W) -> (N, channels, ceil(H / stride), ceil(W / stride))."""
         first, _ = self._chains()
-        output = self.conv2(run(first, input))
+        output = run(first, input)
         shortcut = input if self.downsample is None else self.downsample(input)
-        ended: Tensor = add_shortcut(self.bn2, output, shortcut, self.relu)
+        ended: Tensor = add_shortcut(self.conv2, self.bn2, output, shortcut, self.relu)
         return ended
 
     def _chains(self) -> Sequence[Sequence[nn.Module]]:

@@ -4,7 +4,8 @@ Sequential, and every other module that calls `run`, runs a convolution, linear 
 max pooling together with the ReLU or ReLU6 right behind it, in one pass over memory; a convolution
 or batch norm also with max pooling; and max pooling before the ReLU in front of it, which then has
 fewer elements to read. The result is the same as one after the other: `convolite.set_fusion(False)`
-asks for that.
+asks for that. In inference a batch norm is folded into the convolution in front of it, which
+changes results by rounding (`convolite.nn.folding`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from convolite._args import excerpt, integer, items
 from convolite.config import get_fusion
 from convolite.nn.activation import ReLU, ReLU6
 from convolite.nn.conv import Conv2d
+from convolite.nn.folding import FoldedNorm
 from convolite.nn.linear import Linear
 from convolite.nn.module import Module
 from convolite.nn.norm import BatchNorm1d, BatchNorm2d
@@ -123,15 +125,31 @@ def run(modules: Iterable[Module], input: Any) -> Any:
 
     What a module's ``forward`` runs this way its ``_chains`` lists, for `convolite.explain`.
     """
-    for module, pool, activation in steps(modules):
+    waiting: Conv2d | None = None  # a convolution whose batch norm may be the next step
+    following = steps(modules)
+    for step, behind in zip(following, [*following, None][1:], strict=True):
+        module, pool, activation = step
         name = None if activation is None else ACTIVATIONS[type(activation)]
-        if pool is not None:
+        if waiting is not None:
+            input, waiting = FoldedNorm(waiting, module).run(input, name, pool), None
+        elif behind is not None and _folds(step, behind.module, input):
+            waiting = module
+        elif pool is not None:
             input = module.forward_pooled(input, pool, name)
         elif name is not None:
             input = module.forward_activated(input, name)
         else:
             input = module(input)
     return input
+
+
+def _folds(step: Step, norm: Any, input: Any, residual: Any = None) -> bool:
+    """Whether a batch norm is computed by the convolution of the step in front of it."""
+    conv, pool, activation = step
+    if type(conv) is not Conv2d or pool is not None or activation is not None:
+        return False
+    plain = is_plain(conv, [Conv2d]) and is_plain(norm, [BatchNorm2d])
+    return plain and get_fusion() and FoldedNorm(conv, norm).applies(input, residual)
 
 
 class Step(NamedTuple):
@@ -173,13 +191,15 @@ def _merged(last: Step, module: Module) -> list[Step] | None:
     return None if activation is None else [Step(host), Step(module, activation=activation)]
 
 
-def add_shortcut(norm: Any, output: Any, shortcut: Any, activation: Module | None) -> Any:
-    """``activation(norm(output) + shortcut)``, a residual block's end, merged as `run` does."""
+def add_shortcut(last: Any, norm: Any, input: Any, shortcut: Any, activation: Module | None) -> Any:
+    """``activation(norm(last(input)) + shortcut)``, a residual block's end, merged as in `run`."""
     plain = activation is None or is_plain(activation, ACTIVATIONS)
     if get_fusion() and plain and is_plain(norm, _ACTIVATED_SUMS):
         name = None if activation is None else ACTIVATIONS[type(activation)]
-        return norm.forward_activated(output, name, shortcut)
-    total = norm(output) + shortcut
+        if _folds(Step(last), norm, input, shortcut):
+            return FoldedNorm(last, norm).run(input, name, residual=shortcut)
+        return norm.forward_activated(last(input), name, shortcut)
+    total = norm(last(input)) + shortcut
     return total if activation is None else activation(total)
 
 

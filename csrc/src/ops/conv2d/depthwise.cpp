@@ -13,8 +13,8 @@
 
 #include <algorithm>
 
-#include "gemm/epilogue.h"
 #include "ops/conv2d/depthwise_band.h"
+#include "ops/conv2d/epilogue.h"
 #include "ops/conv2d/group_lanes.h"
 #include "runtime/buffer.h"
 #include "runtime/integers.h"
@@ -46,8 +46,8 @@ class DepthwiseConvolution {
     prepare_taps();
   }
 
-  void run(const T* source, const T* weight, const T* bias, Activation activation, T* result) {
-    const Job job{source, weight, bias, result, activation};
+  void run(const T* source, const T* weight, const Conv2dEpilogue<T>& epilogue, T* result) {
+    const Job job{source, weight, epilogue, result};
     const Index items = ceil_divide(units_, run_) * blocks_;
     const Index grain = ceil_divide(items, kWantedTasks);
     const Index tasks = ceil_divide(items, grain);
@@ -70,9 +70,8 @@ class DepthwiseConvolution {
   struct Job {
     const T* source;
     const T* weight;
-    const T* bias;
+    const Conv2dEpilogue<T>& epilogue;
     T* result;
-    Activation activation;
   };
 
   Index unit_size() const { return lattice_.source_channels() * band_.plane_size(); }
@@ -118,25 +117,27 @@ class DepthwiseConvolution {
     // Rows may be stored past their end into what this task computes later: the following planes,
     // if they are whole.
     const Index whole = blocks_ == 1 ? planes : 1;
-    DepthwiseArguments<T> arguments = shared_arguments(job.activation);
+    DepthwiseArguments<T> arguments = shared_arguments(job.epilogue.activation);
+    const T *const bias = job.epilogue.bias.data, *const residual = job.epilogue.residual.data;
     arguments.rows = rows;
     for (Index i = 0; i < planes; i += arguments.planes) {
       const Index channel = (first + i) % lattice_.result.c;
       // Planes of one call have sources and filters of their own.
       arguments.planes = results > 1 ? 1 : std::min(planes - i, lattice_.result.c - channel);
       arguments.weight = job.weight + channel * filter_size_;
-      arguments.bias = job.bias == nullptr ? nullptr : job.bias + channel;
+      arguments.bias = bias == nullptr ? nullptr : bias + channel;
       arguments.source = band + i / results * unit_size();
-      arguments.result = job.result + (first + i) * result_plane + row * lattice_.result.w;
+      const Index at = (first + i) * result_plane + row * lattice_.result.w;
+      arguments.residual = residual == nullptr ? nullptr : residual + at;
+      arguments.result = job.result + at;
       arguments.room = std::max<Index>(whole - 1 - i, 0) * result_plane + rows * lattice_.result.w;
       kernel_(arguments);
     }
   }
 
   DepthwiseArguments<T> shared_arguments(Activation activation) const {
-    GemmTileArguments<T> clamp{};
-    set_epilogue<T>(clamp, {nullptr, activation}, 0);
     DepthwiseArguments<T> arguments{};
+    set_clamp(arguments, activation);
     arguments.source_stride = band_.source_stride();
     arguments.source_plane_stride = unit_size();
     arguments.phases = phases_.data();
@@ -144,9 +145,6 @@ class DepthwiseConvolution {
     arguments.column_phases = grid_.w;
     arguments.filter_size = filter_size_;
     arguments.columns = lattice_.result.w;
-    arguments.low = clamp.low;
-    arguments.high = clamp.high;
-    arguments.clamp = clamp.clamp;
     return arguments;
   }
 
@@ -172,14 +170,17 @@ const char* depthwise_declines(const Conv2dShape& shape, Pass) {
 }
 
 template <class T>
-void depthwise_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
-                       Activation activation, T* output) {
+void depthwise_forward(const Conv2dShape& shape, const T* input, const T* weight,
+                       const Conv2dEpilogue<T>& epilogue, T* output) {
   if (shape.result().size() == 0) return;
   if (group_lanes_decline<T>(shape, Pass::forward) == nullptr) {
-    return group_lanes_forward(shape, input, weight, bias, activation, output);
+    return group_lanes_forward(shape, input, weight, epilogue, output);
   }
   const TapLattice lattice = TapLattice::forward(shape);
-  DepthwiseConvolution<T>(lattice, shape.kernel).run(input, weight, bias, activation, output);
+  const ScaledFilters<T> filters(kernels<T>(), weight, shape.taps(), epilogue.scale.data);
+  const Buffer<T> scaled(filters.scratch_size(shape.weight_size()));
+  const T* const ready = filters.rows(0, shape.out_channels, 0, shape.taps(), scaled.get()).data;
+  DepthwiseConvolution<T>(lattice, shape.kernel).run(input, ready, epilogue, output);
 }
 
 template <class T>
@@ -190,13 +191,12 @@ void depthwise_backward_input(const Conv2dShape& shape, const T* grad_output, co
     return group_lanes_backward_input(shape, grad_output, weight, grad_input);
   }
   const TapLattice lattice = TapLattice::backward_input(shape);
-  DepthwiseConvolution<T>(lattice, shape.kernel)
-      .run(grad_output, weight, nullptr, Activation::none, grad_input);
+  DepthwiseConvolution<T>(lattice, shape.kernel).run(grad_output, weight, {}, grad_input);
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                                \
-  template void depthwise_forward(const Conv2dShape&, const T*, const T*, const T*, Activation, \
-                                  T*);                                                          \
+#define CONVOLITE_INSTANTIATE(T)                                          \
+  template void depthwise_forward(const Conv2dShape&, const T*, const T*, \
+                                  const Conv2dEpilogue<T>&, T*);          \
   template void depthwise_backward_input(const Conv2dShape&, const T*, const T*, T*);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

@@ -12,8 +12,8 @@ namespace convolite {
 const char* depthwise_declines(const Conv2dShape&, Pass);
 
 template <class T>
-void depthwise_forward(const Conv2dShape&, const T* input, const T* weight, const T* bias,
-                       Activation, T* output);
+void depthwise_forward(const Conv2dShape&, const T* input, const T* weight,
+                       const Conv2dEpilogue<T>&, T* output);
 template <class T>
 void depthwise_backward_input(const Conv2dShape&, const T* grad_output, const T* weight,
                               T* grad_input);

@@ -11,8 +11,8 @@
 
 #include <algorithm>
 
-#include "gemm/epilogue.h"
 #include "gemm/panels.h"
+#include "ops/conv2d/epilogue.h"
 #include "ops/conv2d/tap_lattice.h"
 #include "runtime/buffer.h"
 #include "runtime/integers.h"
@@ -53,8 +53,11 @@ class DirectConvolution {
   const PanelLayout& panels() const { return panels_; }
   Index widest_panel() const { return tile_pitch_; }
 
-  // packed: groups x packed_group_size(); bias: groups x padded columns, or null.
-  void run(const T* source, const T* packed, const T* bias, Activation activation, T* result) {
+  // packed: groups x packed_group_size(); bias: groups x padded columns, or null. The epilogue's
+  // own bias and scale are in these.
+  void run(const T* source, const T* packed, const T* bias, const Conv2dEpilogue<T>& epilogue,
+           T* result) {
+    const PlaneStore<T> store(table_, epilogue.residual.data, epilogue.activation, result);
     const Index blocks = ceil_divide(lattice_.result.h, rows_);
     const Index images = lattice_.result.n * lattice_.groups, tasks = images * blocks;
     const Workers count{worker_count(tasks, work())};
@@ -66,8 +69,7 @@ class DirectConvolution {
       Worker& worker = workers[static_cast<std::size_t>(number)];
       if (worker.block != now.block) prepare_block(worker, now.block);
       compute(worker, now, source, packed + now.group * packed_group_size_,
-              bias == nullptr ? nullptr : bias + now.group * panels_.padded_columns(), activation,
-              result);
+              bias == nullptr ? nullptr : bias + now.group * panels_.padded_columns(), store);
     });
   }
 
@@ -204,7 +206,7 @@ class DirectConvolution {
   }
 
   void compute(Worker& worker, const Task& task, const T* source, const T* packed, const T* bias,
-               Activation activation, T* result) const {
+               const PlaneStore<T>& store) const {
     const Index source_channels = lattice_.source_channels();
     const T* image = source + (task.image * lattice_.source.c + task.group * source_channels) *
                                   lattice_.source.pixels();
@@ -217,13 +219,13 @@ class DirectConvolution {
     const Index rows = std::min(rows_, lattice_.result.h - row_begin);
     const Index plane = lattice_.result.pixels();
     const Index channel = task.image * lattice_.result.c + task.group * lattice_.result_channels();
-    T* rows_out = result + channel * plane + row_begin * lattice_.result.w;
+    const Index first = channel * plane + row_begin * lattice_.result.w;
     for (Index panel = 0; panel < panels_.panels(); ++panel) {
       for (const PixelRun& run : worker.runs) {
-        sum_up(worker, run, panel, image, packed, {bias, activation});
+        sum_up(worker, run, panel, image, packed, {bias, store.activation_before()});
       }
-      table_.gemm.transpose(rows * lattice_.result.w, panels_.used(panel), worker.tile.get(),
-                            tile_pitch_, rows_out + panels_.first_column(panel) * plane, plane);
+      store.run(rows * lattice_.result.w, panels_.used(panel), worker.tile.get(), tile_pitch_,
+                first + panels_.first_column(panel) * plane, plane);
     }
   }
 
@@ -274,18 +276,18 @@ class DirectConvolution {
   Index packed_group_size_ = 0;
 };
 
-// weight (oc, c / groups, taps) -> for each group and panel of output channels, zero-padded,
+// Filters (oc, c / groups, taps) -> for each group and panel of output channels, zero-padded,
 // [kernel row][c][kernel column][oc].
 template <class T>
-void pack_forward(const Conv2dShape& shape, const DirectConvolution<T>& direct, const T* weight,
-                  T* packed) {
+void pack_forward(const Conv2dShape& shape, const DirectConvolution<T>& direct,
+                  const ScaledFilters<T>& filters, T* packed) {
   constexpr Index block = 8;  // input channels transposed at once
   const PanelLayout& panels = direct.panels();
   const Index tasks = shape.groups * panels.panels();
-  const Index depth = shape.group_in() * shape.taps();
   const Index kernel_w = shape.kernel.w;
   const Workers workers{worker_count(tasks, shape.weight_size())};
-  const WorkerScratch<T> scratch(workers.count, block * shape.taps() * direct.widest_panel());
+  const Index block_size = block * shape.taps() * direct.widest_panel();
+  const WorkerScratch<T> scratch(workers.count, block_size + filters.scratch_size(block_size));
   parallel_for(tasks, workers, [&](Index task, int worker) {
     const Index group = task / panels.panels(), panel = task % panels.panels();
     const Index width = panels.width(panel), used = panels.used(panel);
@@ -295,8 +297,9 @@ void pack_forward(const Conv2dShape& shape, const DirectConvolution<T>& direct, 
     std::fill_n(by_tap, block * shape.taps() * width, T(0));
     for (Index c = 0; c < shape.group_in(); c += block) {
       const Index channels = std::min(block, shape.group_in() - c);
-      direct.table().gemm.transpose(used, channels * shape.taps(),
-                                    weight + first * depth + c * shape.taps(), depth, by_tap,
+      const auto rows =
+          filters.rows(first, used, c * shape.taps(), channels * shape.taps(), by_tap + block_size);
+      direct.table().gemm.transpose(used, channels * shape.taps(), rows.data, rows.stride, by_tap,
                                     width);
       for (Index i = 0; i < channels * shape.kernel.h; ++i) {
         const Index channel = c + i / shape.kernel.h, row = i % shape.kernel.h;
@@ -347,13 +350,16 @@ void pack_backward_input(const Conv2dShape& shape, const TapLattice& lattice,
 }  // namespace
 
 template <class T>
-void direct_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
-                    Activation activation, T* output) {
+void direct_forward(const Conv2dShape& shape, const T* input, const T* weight,
+                    const Conv2dEpilogue<T>& epilogue, T* output) {
   if (shape.result().size() == 0) return;
   const TapLattice lattice = TapLattice::forward(shape);
   DirectConvolution<T> direct(lattice);
   const Buffer<T> packed(shape.groups * direct.packed_group_size());
-  pack_forward(shape, direct, weight, packed.get());
+  const ScaledFilters<T> filters(direct.table(), weight, shape.group_in() * shape.taps(),
+                                 epilogue.scale.data);
+  pack_forward(shape, direct, filters, packed.get());
+  const T* const bias = epilogue.bias.data;
   Buffer<T> padded_bias;
   if (bias != nullptr) {
     const Index pitch = direct.panels().padded_columns();
@@ -364,7 +370,7 @@ void direct_forward(const Conv2dShape& shape, const T* input, const T* weight, c
       std::fill(to, padded_bias.get() + (group + 1) * pitch, T(0));
     }
   }
-  direct.run(input, packed.get(), padded_bias.get(), activation, output);
+  direct.run(input, packed.get(), padded_bias.get(), epilogue, output);
 }
 
 template <class T>
@@ -375,11 +381,12 @@ void direct_backward_input(const Conv2dShape& shape, const T* grad_output, const
   DirectConvolution<T> direct(lattice);
   const Buffer<T> packed(shape.groups * direct.packed_group_size());
   pack_backward_input(shape, lattice, direct, weight, packed.get());
-  direct.run(grad_output, packed.get(), nullptr, Activation::none, grad_input);
+  direct.run(grad_output, packed.get(), nullptr, {}, grad_input);
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                                  \
-  template void direct_forward(const Conv2dShape&, const T*, const T*, const T*, Activation, T*); \
+#define CONVOLITE_INSTANTIATE(T)                                                                 \
+  template void direct_forward(const Conv2dShape&, const T*, const T*, const Conv2dEpilogue<T>&, \
+                               T*);                                                              \
   template void direct_backward_input(const Conv2dShape&, const T*, const T*, T*);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

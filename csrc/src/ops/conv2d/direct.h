@@ -9,7 +9,7 @@
 namespace convolite {
 
 template <class T>
-void direct_forward(const Conv2dShape&, const T* input, const T* weight, const T* bias, Activation,
+void direct_forward(const Conv2dShape&, const T* input, const T* weight, const Conv2dEpilogue<T>&,
                     T* output);
 template <class T>
 void direct_backward_input(const Conv2dShape&, const T* grad_output, const T* weight,

@@ -14,7 +14,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "gemm/epilogue.h"
+#include "ops/conv2d/epilogue.h"
 #include "ops/conv2d/lane_band.h"
 #include "runtime/isa.h"
 #include "runtime/threads.h"
@@ -85,7 +85,8 @@ class GroupLaneConvolution {
     for (const Phase& phase : lattice.phases) list_taps(phase, kernel);
   }
 
-  void run(const T* source, const T* bias, Activation activation, T* result) const {
+  void run(const T* source, const Conv2dEpilogue<T>& epilogue, T* result) const {
+    const T* const bias = epilogue.bias.data;
     const Index items = lane_blocks_ * blocks();
     const Index grain = ceil_divide(items, kMostTasks), tasks = ceil_divide(items, grain);
     const Workers workers{worker_count(tasks, work())};
@@ -94,7 +95,8 @@ class GroupLaneConvolution {
         workers.count, std::min<Index>(kLanesTogether, lattice_.result_channels()) * tile_stride());
     const GroupRows<T> biases(table_, lane_blocks_, lattice_.groups,
                               bias == nullptr ? 0 : lattice_.result_channels(), bias);
-    const Job job{source, bias == nullptr ? nullptr : &biases, activation, result};
+    const Job job{source, bias == nullptr ? nullptr : &biases,
+                  PlaneStore<T>(table_, epilogue.residual.data, epilogue.activation, result)};
     parallel_for(tasks, workers, [&](Index task, int worker) {
       const Index end = std::min((task + 1) * grain, items);
       for (Index item = task * grain; item < end; ++item) {
@@ -107,8 +109,7 @@ class GroupLaneConvolution {
   struct Job {
     const T* source;
     const GroupRows<T>* bias;
-    Activation activation;
-    T* result;
+    PlaneStore<T> store;
   };
   // Of each chunk of source channels in turn. Tap rows outermost: a run of rows takes some of them.
   struct PhaseTaps {
@@ -187,11 +188,10 @@ class GroupLaneConvolution {
       const Index together = results - k >= kLanesTogether ? kLanesTogether : 1;
       convolve(job, block, item / blocks(), k, together, band, tile);
       for (const Index end = k + together; k < end; ++k) {
-        T* const rows =
-            job.result + (unit * results + k) * result_plane + block.row * lattice_.result.w;
-        table_.gemm.transpose(block.rows * lattice_.result.w, units,
-                              tile + (k + together - end) * tile_stride(), table_.lanes, rows,
-                              results * result_plane);
+        job.store.run(block.rows * lattice_.result.w, units,
+                      tile + (k + together - end) * tile_stride(), table_.lanes,
+                      (unit * results + k) * result_plane + block.row * lattice_.result.w,
+                      results * result_plane);
       }
     }
   }
@@ -201,9 +201,9 @@ class GroupLaneConvolution {
                 const T* band, T* tile) const {
     const Index lanes = table_.lanes, width = lattice_.result.w;
     const Index sources = lattice_.source_channels();
-    GemmTileArguments<T> clamp{};
-    set_epilogue<T>(clamp, {nullptr, job.activation}, 0);
     GroupLaneArguments<T> arguments{};
+    set_clamp(arguments, job.store.activation_before());
+    const bool clamps = arguments.clamp;
     arguments.step = lattice_.step.w * lanes;
     arguments.row_step = lattice_.step.h * band_.row_stride();
     arguments.weight = weight_.at(channel * filters_.result, vector);
@@ -215,8 +215,6 @@ class GroupLaneConvolution {
     arguments.result_stride = tile_stride();
     arguments.result_step = lattice_.spacing.w * lanes;
     arguments.result_row_step = lattice_.spacing.h * width * lanes;
-    arguments.low = clamp.low;
-    arguments.high = clamp.high;
     for (const LaneRun& run : block.runs) {
       const Phase& phase = lattice_.phases[run.phase];
       const PhaseTaps& taps = taps_[run.phase];
@@ -232,7 +230,7 @@ class GroupLaneConvolution {
         arguments.taps = {(run.tap_end - run.tap_begin) * row_taps, taps.offsets.data() + begin,
                           taps.weights.data() + begin};
         arguments.accumulate = first > 0;
-        arguments.clamp = clamp.clamp && first + chunk_ >= sources;
+        arguments.clamp = clamps && first + chunk_ >= sources;
         kernel(arguments);
       }
     }
@@ -278,13 +276,16 @@ const char* group_lanes_decline(const Conv2dShape& shape, Pass pass) {
 }
 
 template <class T>
-void group_lanes_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
-                         Activation activation, T* output) {
+void group_lanes_forward(const Conv2dShape& shape, const T* input, const T* weight,
+                         const Conv2dEpilogue<T>& epilogue, T* output) {
   if (shape.result().size() == 0) return;
   const TapLattice lattice = TapLattice::forward(shape);
-  const FilterStrides filters{shape.taps(), shape.group_in() * shape.taps()};
-  GroupLaneConvolution<T>(lattice, shape.kernel, filters, weight)
-      .run(input, bias, activation, output);
+  const Index depth = shape.group_in() * shape.taps();
+  const ScaledFilters<T> filters(kernels<T>(), weight, depth, epilogue.scale.data);
+  const Buffer<T> scaled(filters.scratch_size(shape.weight_size()));
+  const T* const ready = filters.rows(0, shape.out_channels, 0, depth, scaled.get()).data;
+  GroupLaneConvolution<T>(lattice, shape.kernel, {shape.taps(), depth}, ready)
+      .run(input, epilogue, output);
 }
 
 template <class T>
@@ -293,14 +294,13 @@ void group_lanes_backward_input(const Conv2dShape& shape, const T* grad_output, 
   if (shape.input.size() == 0) return;
   const TapLattice lattice = TapLattice::backward_input(shape);
   const FilterStrides filters{shape.group_in() * shape.taps(), shape.taps()};
-  GroupLaneConvolution<T>(lattice, shape.kernel, filters, weight)
-      .run(grad_output, nullptr, Activation::none, grad_input);
+  GroupLaneConvolution<T>(lattice, shape.kernel, filters, weight).run(grad_output, {}, grad_input);
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                                  \
-  template const char* group_lanes_decline<T>(const Conv2dShape&, Pass);                          \
-  template void group_lanes_forward(const Conv2dShape&, const T*, const T*, const T*, Activation, \
-                                    T*);                                                          \
+#define CONVOLITE_INSTANTIATE(T)                                            \
+  template const char* group_lanes_decline<T>(const Conv2dShape&, Pass);    \
+  template void group_lanes_forward(const Conv2dShape&, const T*, const T*, \
+                                    const Conv2dEpilogue<T>&, T*);          \
   template void group_lanes_backward_input(const Conv2dShape&, const T*, const T*, T*);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

@@ -12,8 +12,8 @@ template <class T>
 const char* group_lanes_decline(const Conv2dShape&, Pass);
 
 template <class T>
-void group_lanes_forward(const Conv2dShape&, const T* input, const T* weight, const T* bias,
-                         Activation, T* output);
+void group_lanes_forward(const Conv2dShape&, const T* input, const T* weight,
+                         const Conv2dEpilogue<T>&, T* output);
 template <class T>
 void group_lanes_backward_input(const Conv2dShape&, const T* grad_output, const T* weight,
                                 T* grad_input);

@@ -13,8 +13,8 @@
 #include <limits>
 #include <vector>
 
-#include "gemm/epilogue.h"
 #include "gemm/panels.h"
+#include "ops/conv2d/epilogue.h"
 #include "ops/conv2d/tap_lattice.h"
 #include "runtime/buffer.h"
 #include "runtime/integers.h"
@@ -26,8 +26,7 @@ namespace {
 
 // Source channels x lanes for each channel of the result that repay the additions. With AVX-512 and
 // 3 channels the general method takes 1.5 times as long for 4 results, 0.93 for 8; with AVX2 0.9
-// for
-// 4. For 32 channels and half of a vector of results it takes 1.7 and 1.9 (Zen 5, 2026-11).
+// for 4. For 32 channels and half of a vector of results it takes 1.7 and 1.9 (Zen 5, 2026-11).
 constexpr Index kFewestTerms = 12;
 constexpr Index kProductBytes = 256 << 10;       // of a chunk: they and the source share L2
 constexpr Index kPackedBytes = 24 << 10;         // of source pixels that stay in L1 for all weights
@@ -65,9 +64,9 @@ class NarrowConvolution {
     }
   }
 
-  // weight: groups x weight_group; bias: of all result channels, or null.
-  void run(const T* source, const T* weight, Index weight_group, const T* bias,
-           Activation activation, T* result) const {
+  // weight: groups x weight_group. The scale is in the weights already.
+  void run(const T* source, const T* weight, Index weight_group, const Conv2dEpilogue<T>& epilogue,
+           T* result) const {
     const Index images = lattice_.result.n * lattice_.groups;
     const Index tasks = images * static_cast<Index>(blocks_.size());
     const Index multiply_adds =
@@ -80,17 +79,28 @@ class NarrowConvolution {
       const Index image = task % images, group = image % lattice_.groups;
       const Index channels = lattice_.result_channels();
       const T* from = source + image * lattice_.source_channels() * lattice_.source.pixels();
-      const T* own_bias = bias == nullptr ? nullptr : bias + group * channels;
-      T* to = result + image * channels * lattice_.result.pixels();
+      const Index at = image * channels * lattice_.result.pixels();
+      const auto behind = [](const T* values, Index offset) {
+        return values == nullptr ? nullptr : values + offset;
+      };
+      const Job job{behind(epilogue.bias.data, group * channels),
+                    behind(epilogue.residual.data, at), epilogue.activation, result + at};
       T* sums = products.of(worker) + room_;
       for (const Chunk& chunk : blocks_[static_cast<std::size_t>(task / images)]) {
         multiply(chunk, from, weight + group * weight_group, packed.of(worker), sums);
-        for (const RowSum& rows : chunk.sums) add_up(rows, sums, own_bias, activation, to);
+        for (const RowSum& rows : chunk.sums) add_up(rows, sums, job);
       }
     });
   }
 
  private:
+  // Of one image and group.
+  struct Job {
+    const T* bias;
+    const T* residual;
+    Activation activation;
+    T* result;
+  };
   // Result rows, one spacing apart, that add the same taps of a chunk.
   struct RowSum {
     std::size_t phase;  // the first of those that share these rows
@@ -247,21 +257,17 @@ class NarrowConvolution {
     }
   }
 
-  void add_up(const RowSum& rows, const T* products, const T* bias, Activation activation,
-              T* result) const {
+  void add_up(const RowSum& rows, const T* products, const Job& job) const {
     const Phase& phase = lattice_.phases[rows.phase];
-    GemmTileArguments<T> limits{};
-    set_epilogue<T>(limits, {nullptr, activation}, 0);
     ShiftedSumArguments<T> sum{};
+    set_clamp(sum, job.activation);
     sum.source_stride = lattice_.source.w;
     sum.taps = rows.columns.data();
     sum.phases = static_cast<Index>(rows.columns.size());
     sum.rows = rows.rows;
     sum.columns = lattice_.result.w;
     sum.result_stride = lattice_.spacing.h * lattice_.result.w;
-    sum.low = limits.low;
-    sum.high = limits.high;
-    sum.clamp = limits.clamp && rows.is_last;
+    sum.clamp = sum.clamp && rows.is_last;
     sum.accumulate = !rows.is_first;
     const auto& kernels = table_.shifted_sum;
     const auto add = sum.phases == 1   ? kernels.one_phase
@@ -270,8 +276,10 @@ class NarrowConvolution {
     const Index first_row = phase.rows.first + rows.row * lattice_.spacing.h;
     for (Index channel = 0; channel < lattice_.result_channels(); ++channel) {
       sum.source = products + channel * kernel_.h * kernel_.w * stride_;
-      sum.bias = bias != nullptr && rows.is_first ? bias[channel] : T(0);
-      sum.result = result + channel * lattice_.result.pixels() + first_row * lattice_.result.w;
+      const Index at = channel * lattice_.result.pixels() + first_row * lattice_.result.w;
+      sum.bias = job.bias != nullptr && rows.is_first ? job.bias[channel] : T(0);
+      sum.residual = job.residual != nullptr && rows.is_last ? job.residual + at : nullptr;
+      sum.result = job.result + at;
       add(sum);
     }
   }
@@ -312,12 +320,15 @@ const char* narrow_declines(const Conv2dShape& shape, Pass pass) {
 }
 
 template <class T>
-void narrow_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
-                    Activation activation, T* output) {
+void narrow_forward(const Conv2dShape& shape, const T* input, const T* weight,
+                    const Conv2dEpilogue<T>& epilogue, T* output) {
   if (shape.result().size() == 0) return;
   const Index filter = shape.group_in() * shape.taps();
+  const ScaledFilters<T> filters(kernels<T>(), weight, filter, epilogue.scale.data);
+  const Buffer<T> scaled(filters.scratch_size(shape.weight_size()));
+  const T* const ready = filters.rows(0, shape.out_channels, 0, filter, scaled.get()).data;
   NarrowConvolution<T>(TapLattice::forward(shape), shape.kernel, {filter, shape.taps()})
-      .run(input, weight, shape.group_out() * filter, bias, activation, output);
+      .run(input, ready, shape.group_out() * filter, epilogue, output);
 }
 
 template <class T>
@@ -326,12 +337,13 @@ void narrow_backward_input(const Conv2dShape& shape, const T* grad_output, const
   if (shape.input.size() == 0) return;
   const Index filter = shape.group_in() * shape.taps();
   NarrowConvolution<T>(TapLattice::backward_input(shape), shape.kernel, {shape.taps(), filter})
-      .run(grad_output, weight, shape.group_out() * filter, nullptr, Activation::none, grad_input);
+      .run(grad_output, weight, shape.group_out() * filter, {}, grad_input);
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                                  \
-  template const char* narrow_declines<T>(const Conv2dShape&, Pass);                              \
-  template void narrow_forward(const Conv2dShape&, const T*, const T*, const T*, Activation, T*); \
+#define CONVOLITE_INSTANTIATE(T)                                                                 \
+  template const char* narrow_declines<T>(const Conv2dShape&, Pass);                             \
+  template void narrow_forward(const Conv2dShape&, const T*, const T*, const Conv2dEpilogue<T>&, \
+                               T*);                                                              \
   template void narrow_backward_input(const Conv2dShape&, const T*, const T*, T*);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

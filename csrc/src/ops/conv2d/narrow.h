@@ -11,7 +11,7 @@ template <class T>
 const char* narrow_declines(const Conv2dShape&, Pass);
 
 template <class T>
-void narrow_forward(const Conv2dShape&, const T* input, const T* weight, const T* bias, Activation,
+void narrow_forward(const Conv2dShape&, const T* input, const T* weight, const Conv2dEpilogue<T>&,
                     T* output);
 template <class T>
 void narrow_backward_input(const Conv2dShape&, const T* grad_output, const T* weight,

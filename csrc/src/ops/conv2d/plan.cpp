@@ -128,11 +128,19 @@ std::vector<Conv2dChoice> conv2d_explain(const Conv2dShape& shape, Pass pass) {
 
 template <class T>
 void conv2d_forward(const Conv2dShape& shape, Span<const T> input, Span<const T> weight,
-                    Span<const T> bias, Activation activation, Span<T> output) {
+                    const Conv2dEpilogue<T>& epilogue, Span<T> output) {
   assert(input.size == shape.input.size() && weight.size == shape.weight_size());
   assert(output.size == shape.result().size());
+  assert(epilogue.scale.data == nullptr || epilogue.scale.size == shape.out_channels);
+  assert(epilogue.residual.data == nullptr || epilogue.residual.size == output.size);
   plan_conv2d<T>(shape, Pass::forward)
-      .forward(shape, input.data, weight.data, bias.data, activation, output.data);
+      .forward(shape, input.data, weight.data, epilogue, output.data);
+}
+
+template <class T>
+void conv2d_forward(const Conv2dShape& shape, Span<const T> input, Span<const T> weight,
+                    Span<const T> bias, Activation activation, Span<T> output) {
+  conv2d_forward(shape, input, weight, Conv2dEpilogue<T>{bias, activation}, output);
 }
 
 template <class T>
@@ -154,6 +162,8 @@ void conv2d_backward_weight(const Conv2dShape& shape, Span<const T> grad_output,
 #define CONVOLITE_INSTANTIATE(T)                                                                  \
   template const Conv2dMethod<T>& plan_conv2d(const Conv2dShape&, Pass);                          \
   template std::vector<Conv2dChoice> conv2d_explain<T>(const Conv2dShape&, Pass);                 \
+  template void conv2d_forward(const Conv2dShape&, Span<const T>, Span<const T>,                  \
+                               const Conv2dEpilogue<T>&, Span<T>);                                \
   template void conv2d_forward(const Conv2dShape&, Span<const T>, Span<const T>, Span<const T>,   \
                                Activation, Span<T>);                                              \
   template void conv2d_backward_input(const Conv2dShape&, Span<const T>, Span<const T>, Span<T>); \

@@ -13,7 +13,7 @@ struct Conv2dMethod {
   // Null when this method runs the problem, else the reason why it does not.
   const char* (*declines)(const Conv2dShape&, Pass);
   const char* reason;  // why it is a good choice where it accepts
-  void (*forward)(const Conv2dShape&, const T* input, const T* weight, const T* bias, Activation,
+  void (*forward)(const Conv2dShape&, const T* input, const T* weight, const Conv2dEpilogue<T>&,
                   T* output);
   void (*backward_input)(const Conv2dShape&, const T* grad_output, const T* weight, T* grad_input);
   void (*backward_weight)(const Conv2dShape&, const T* grad_output, const T* input, T* grad_weight);

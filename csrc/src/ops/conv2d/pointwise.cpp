@@ -149,11 +149,12 @@ const char* pointwise_declines(const Conv2dShape& shape, Pass) {
 }
 
 template <class T>
-void pointwise_forward(const Conv2dShape& shape, const T* input, const T* weight, const T* bias,
-                       Activation activation, T* output) {
+void pointwise_forward(const Conv2dShape& shape, const T* input, const T* weight,
+                       const Conv2dEpilogue<T>& given, T* output) {
   const Index in = shape.input.c, out = shape.out_channels, pixels = shape.result().pixels();
   const MatrixView<T> filters{weight, in, 1};
-  const Epilogue<T> epilogue{nullptr, activation, bias};
+  const Epilogue<T> epilogue{nullptr, given.activation, given.bias.data, given.scale.data,
+                             given.residual.data};
   const Bands bands(pixels, in * static_cast<Index>(sizeof(T)));
   const Index tasks = shape.input.n * bands.count();
   const Workers workers{worker_count(tasks, multiply_add_work(shape.multiply_adds()))};
@@ -172,8 +173,11 @@ void pointwise_forward(const Conv2dShape& shape, const T* input, const T* weight
       subsample_plane(shape, input + (image * in + c) * shape.input.pixels(), begin, end,
                       planes + c * size);
     }
-    gemm_each<T>({out, size, in}, {1, 0, 0, 0, pixels}, filters, {planes, size, 1},
-                 output + image * out * pixels + begin, epilogue);
+    const Index first = image * out * pixels + begin;
+    Epilogue<T> part = epilogue;
+    if (part.residual != nullptr) part.residual += first;
+    gemm_each<T>({out, size, in}, {1, 0, 0, 0, pixels}, filters, {planes, size, 1}, output + first,
+                 part);
   });
 }
 
@@ -237,10 +241,10 @@ void pointwise_backward_weight(const Conv2dShape& shape, const T* grad_output, c
               {source.get(), 1, pixels}, grad_weight);
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                                                \
-  template void pointwise_forward(const Conv2dShape&, const T*, const T*, const T*, Activation, \
-                                  T*);                                                          \
-  template void pointwise_backward_input(const Conv2dShape&, const T*, const T*, T*);           \
+#define CONVOLITE_INSTANTIATE(T)                                                      \
+  template void pointwise_forward(const Conv2dShape&, const T*, const T*,             \
+                                  const Conv2dEpilogue<T>&, T*);                      \
+  template void pointwise_backward_input(const Conv2dShape&, const T*, const T*, T*); \
   template void pointwise_backward_weight(const Conv2dShape&, const T*, const T*, T*);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

@@ -10,8 +10,8 @@ namespace convolite {
 const char* pointwise_declines(const Conv2dShape&, Pass);
 
 template <class T>
-void pointwise_forward(const Conv2dShape&, const T* input, const T* weight, const T* bias,
-                       Activation activation, T* output);
+void pointwise_forward(const Conv2dShape&, const T* input, const T* weight,
+                       const Conv2dEpilogue<T>&, T* output);
 template <class T>
 void pointwise_backward_input(const Conv2dShape&, const T* grad_output, const T* weight,
                               T* grad_input);

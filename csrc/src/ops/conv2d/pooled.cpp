@@ -47,14 +47,17 @@ bool pooled_conv2d_is_one_pass(const PooledConv2dShape& shape) {
 
 template <class T, class Offset>
 void pooled_conv2d_forward(const PooledConv2dShape& shape, Span<const T> input,
-                           Span<const T> weight, Span<const T> bias, Activation activation,
-                           Span<T> output, Span<Offset> offsets) {
+                           Span<const T> weight, const Conv2dEpilogue<T>& epilogue, Span<T> output,
+                           Span<Offset> offsets) {
+  assert(epilogue.residual.data == nullptr);
   const Conv2dShape& conv = shape.conv;
+  const Activation activation = epilogue.activation;
+  const Conv2dEpilogue<T> inner{epilogue.bias, Activation::none, epilogue.scale};
   assert(input.size == conv.input.size() && output.size == shape.pool.output_size());
   if (!pooled_conv2d_is_one_pass<T>(shape)) {
     const Index size = conv.result().size();
     const Buffer<T> convolved(size);
-    conv2d_forward(conv, input, weight, bias, Activation::none, Span<T>{convolved.get(), size});
+    conv2d_forward(conv, input, weight, inner, Span<T>{convolved.get(), size});
     return max_pool2d_forward(shape.pool, Span<const T>{convolved.get(), size}, activation, output,
                               offsets);
   }
@@ -68,8 +71,8 @@ void pooled_conv2d_forward(const PooledConv2dShape& shape, Span<const T> input,
   const WorkerScratch<T> scratch(workers.count, block * convolved);
   parallel_blocks(conv.input.n, block, workers, [&](Index begin, Index end, int worker) {
     T* const images = scratch.of(worker);
-    run_conv(with_images(conv, end - begin), input.data + begin * image, weight.data, bias.data,
-             Activation::none, images);
+    run_conv(with_images(conv, end - begin), input.data + begin * image, weight.data, inner,
+             images);
     pool.run((end - begin) * conv.out_channels, images, output.data + begin * pooled,
              offsets.data + begin * pooled, worker);
   });
@@ -80,7 +83,7 @@ template bool pooled_conv2d_is_one_pass<double>(const PooledConv2dShape&);
 
 #define CONVOLITE_INSTANTIATE(T, Offset)                                                      \
   template void pooled_conv2d_forward(const PooledConv2dShape&, Span<const T>, Span<const T>, \
-                                      Span<const T>, Activation, Span<T>, Span<Offset>);
+                                      const Conv2dEpilogue<T>&, Span<T>, Span<Offset>);
 CONVOLITE_INSTANTIATE(float, std::uint8_t)
 CONVOLITE_INSTANTIATE(float, std::int32_t)
 CONVOLITE_INSTANTIATE(double, std::uint8_t)

@@ -14,9 +14,9 @@
 #include <numeric>
 #include <vector>
 
-#include "gemm/epilogue.h"
 #include "gemm/panels.h"
 #include "ops/conv2d/direct.h"
+#include "ops/conv2d/epilogue.h"
 #include "ops/conv2d/winograd_tiles.h"
 #include "ops/conv2d/winograd_weights.h"
 #include "runtime/buffer.h"
@@ -67,21 +67,23 @@ class WinogradConvolution {
   const KernelTable<float>& table() const { return table_; }
 
   // The images with a result that is not finite, which then is perhaps not what the definition
-  // gives.
-  std::vector<Index> run(const float* source, const WeightTransform& weights, const float* bias,
-                         Activation activation, float* result) const {
+  // gives. The epilogue's scale is in the weights.
+  std::vector<Index> run(const float* source, const WeightTransform& weights,
+                         const Conv2dEpilogue<float>& given, float* result) const {
+    const float* const bias = given.bias.data;
+    const PlaneStore<float> store(table_, given.residual.data, given.activation, result);
     Buffer<float> padded_bias;
-    GemmTileArguments<float> clamp{};
-    set_epilogue<float>(clamp, {nullptr, activation}, 0);
+    WinogradEpilogue<float> epilogue{};
+    set_clamp(epilogue, store.activation_before());
     if (bias != nullptr) {
       padded_bias = Buffer<float>(panels_.padded_columns());
       std::fill_n(padded_bias.get(), panels_.padded_columns(), 0.0f);
       std::copy_n(bias, grid_.result.c, padded_bias.get());
+      epilogue.bias = padded_bias.get();
     }
     std::vector<std::atomic<bool>> finite(static_cast<std::size_t>(grid_.result.n));
     for (std::atomic<bool>& image : finite) image = true;
-    const Job job{
-        source, weights, result, {padded_bias.get(), clamp.low, clamp.high, clamp.clamp}, finite};
+    const Job job{source, weights, epilogue, store, finite};
     if (channel_by_channel_) {
       run_channel_by_channel(job);
     } else {
@@ -98,8 +100,8 @@ class WinogradConvolution {
   struct Job {
     const float* source;
     const WeightTransform& weights;
-    float* result;
     WinogradEpilogue<float> epilogue;
+    const PlaneStore<float>& planes;
     std::vector<std::atomic<bool>>& finite;  // for each image
   };
   // Transformed weights of the panels from `first_panel` on: [plane][panel][source channel][result
@@ -325,12 +327,11 @@ class WinogradConvolution {
         }
       }
       if (!finite) job.finite[static_cast<std::size_t>(block.image)] = false;
-      float* to =
-          job.result + (block.image * result.c + first) * result.pixels() + y * result.w + x;
+      const Index to = (block.image * result.c + first) * result.pixels() + y * result.w + x;
       const Index pixels = width == result.w ? height * width : width;
       for (Index pixel = 0; pixel < height * width; pixel += pixels) {
-        table_.gemm.transpose(pixels, used, worker.pixels.get() + pixel * columns, columns,
-                              to + pixel / width * result.w, result.pixels());
+        job.planes.run(pixels, used, worker.pixels.get() + pixel * columns, columns,
+                       to + pixel / width * result.w, result.pixels());
       }
     });
   }
@@ -370,14 +371,19 @@ const char* winograd_declines(const Conv2dShape& shape, Pass) {
 }
 
 void winograd_forward(const Conv2dShape& shape, const float* input, const float* weight,
-                      const float* bias, Activation activation, float* output) {
+                      const Conv2dEpilogue<float>& epilogue, float* output) {
   const WinogradConvolution convolution(shape.input, shape.result(), shape.padding.top,
                                         shape.padding.left);
-  const WeightTransform weights(convolution.table(), shape, Pass::forward, weight);
+  const WeightTransform weights(convolution.table(), shape, Pass::forward, weight,
+                                epilogue.scale.data);
   const Index source = shape.input.c * shape.input.pixels();
   const Index result = shape.out_channels * shape.output.h * shape.output.w;
-  for (const Index image : convolution.run(input, weights, bias, activation, output)) {
-    direct_forward(one_image(shape), input + image * source, weight, bias, activation,
+  Conv2dEpilogue<float> of_one = epilogue;
+  for (const Index image : convolution.run(input, weights, epilogue, output)) {
+    if (epilogue.residual.data != nullptr) {
+      of_one.residual = {epilogue.residual.data + image * result, result};
+    }
+    direct_forward(one_image(shape), input + image * source, weight, of_one,
                    output + image * result);
   }
 }
@@ -386,11 +392,10 @@ void winograd_backward_input(const Conv2dShape& shape, const float* grad_output,
                              const float* weight, float* grad_input) {
   const WinogradConvolution convolution(shape.result(), shape.input, 2 - shape.padding.top,
                                         2 - shape.padding.left);
-  const WeightTransform weights(convolution.table(), shape, Pass::backward_input, weight);
+  const WeightTransform weights(convolution.table(), shape, Pass::backward_input, weight, nullptr);
   const Index source = shape.out_channels * shape.output.h * shape.output.w;
   const Index result = shape.input.c * shape.input.pixels();
-  for (const Index image :
-       convolution.run(grad_output, weights, nullptr, Activation::none, grad_input)) {
+  for (const Index image : convolution.run(grad_output, weights, {}, grad_input)) {
     direct_backward_input(one_image(shape), grad_output + image * source, weight,
                           grad_input + image * result);
   }

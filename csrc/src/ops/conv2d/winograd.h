@@ -13,7 +13,7 @@ namespace convolite {
 const char* winograd_declines(const Conv2dShape&, Pass);
 
 void winograd_forward(const Conv2dShape&, const float* input, const float* weight,
-                      const float* bias, Activation, float* output);
+                      const Conv2dEpilogue<float>&, float* output);
 void winograd_backward_input(const Conv2dShape&, const float* grad_output, const float* weight,
                              float* grad_input);
 void winograd_backward_weight(const Conv2dShape&, const float* grad_output, const float* input,

@@ -12,11 +12,19 @@ constexpr Index kBlock = 8;  // input channels transposed at once
 }  // namespace
 
 WeightTransform::WeightTransform(const KernelTable<float>& table, const Conv2dShape& shape,
-                                 Pass pass, const float* weight)
-    : table_(table), channels_(shape.input.c), pass_(pass), weight_(weight) {}
+                                 Pass pass, const float* weight, const float* scale)
+    : table_(table),
+      channels_(shape.input.c),
+      pass_(pass),
+      weight_(weight),
+      filters_(table, weight, shape.input.c * 9, scale) {}
+
+Index WeightTransform::block_size() const {
+  return kBlock * 9 * table_.lanes * table_.gemm.vectors;
+}
 
 Index WeightTransform::scratch_size() const {
-  return kBlock * 9 * table_.lanes * table_.gemm.vectors;
+  return block_size() + filters_.scratch_size(block_size());
 }
 
 void WeightTransform::run(const PanelLayout& panels, Index panel, Index begin, Index end,
@@ -31,13 +39,13 @@ void WeightTransform::run(const PanelLayout& panels, Index panel, Index begin, I
 // by_tap: [c of the block, tap][oc].
 void WeightTransform::run_forward(const PanelLayout& panels, Index panel, Index begin, Index end,
                                   float* by_tap, float* planes, Index stride) const {
-  const Index width = panels.width(panel), depth = channels_ * 9;
+  const Index width = panels.width(panel);
   std::fill_n(by_tap, kBlock * 9 * width, 0.0f);
   for (Index c = begin; c < end; c += kBlock) {
     const Index block = std::min(kBlock, end - c);
-    table_.gemm.transpose(panels.used(panel), block * 9,
-                          weight_ + panels.first_column(panel) * depth + c * 9, depth, by_tap,
-                          width);
+    const auto rows = filters_.rows(panels.first_column(panel), panels.used(panel), c * 9,
+                                    block * 9, by_tap + block_size());
+    table_.gemm.transpose(panels.used(panel), block * 9, rows.data, rows.stride, by_tap, width);
     for (Index i = 0; i < block; ++i) {
       const float* taps[9];
       for (Index tap = 0; tap < 9; ++tap) taps[tap] = by_tap + (i * 9 + tap) * width;
