@@ -1,5 +1,5 @@
-// Sums of shifted rows (contract: shifted_sum.h): where all taps are added a load and an addition
-// each, near the borders masked. Bound by loads, most of which cross a cache line.
+// Sums of shifted rows (contract: shifted_sum_table.h): where all taps are added a load and an
+// addition each, near the borders masked. Bound by loads, most of which cross a cache line.
 
 template <class T>
 CONVOLITE_INLINE Vec<T> add_taps(const ShiftedTaps& taps, const T* source, std::ptrdiff_t x,
