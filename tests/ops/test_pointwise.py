@@ -41,8 +41,8 @@ def test_bias_and_activation_are_applied_last(activation: str, isa: str, rng) ->
 
 
 @pytest.mark.parametrize("name", CORE)
-def test_tiny_images_leave_it_to_the_direct_method(name: str, rng) -> None:
+def test_tiny_images_leave_it_to_the_general_methods(name: str, rng) -> None:
     case = next(case for case in load_cases("conv2d") if case.name == "one_pixel")
     problem = make_problem(integers, rng, case, np.float32)
-    assert set(methods(problem).values()) == {"direct"}
+    assert set(methods(problem).values()) <= {"direct", "narrow"}
     assert_exact(CORE[name](problem), REFERENCE[name](problem))
