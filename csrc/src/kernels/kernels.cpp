@@ -18,6 +18,7 @@ namespace {
 #include "kernels/bias_sums.inl"
 #include "kernels/gemm_thin.inl"
 #include "kernels/depthwise.inl"
+#include "kernels/depthwise_rows.inl"
 #include "kernels/depthwise_weight.inl"
 #include "kernels/group_lanes.inl"
 #include "kernels/shifted_sum.inl"
@@ -29,11 +30,14 @@ namespace {
 
 template <class T>
 constexpr KernelTable<T> make_table() {
-  return {static_cast<int>(kLanes<T>), gemm_kernels<T>(),        thin_kernels<T>(),
-          winograd_kernels<T>(),       depthwise_kernels<T>(),   group_lane_kernels<T>(),
-          shifted_sum_kernels<T>(),    elementwise_kernels<T>(), activation_kernels<T>(),
-          reduce_kernels<T>(),         bias_kernels<T>(),        softmax_kernels<T>(),
-          optimizer_kernels<T>(),      pool_kernels<T>(),        norm_kernels<T>()};
+  return {static_cast<int>(kLanes<T>), gemm_kernels<T>(),
+          thin_kernels<T>(),           winograd_kernels<T>(),
+          depthwise_kernels<T>(),      depthwise_rows_kernels<T>(),
+          group_lane_kernels<T>(),     shifted_sum_kernels<T>(),
+          elementwise_kernels<T>(),    activation_kernels<T>(),
+          reduce_kernels<T>(),         bias_kernels<T>(),
+          softmax_kernels<T>(),        optimizer_kernels<T>(),
+          pool_kernels<T>(),           norm_kernels<T>()};
 }
 
 }  // namespace

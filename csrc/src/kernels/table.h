@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "kernels/bias_table.h"
+#include "kernels/depthwise_rows_table.h"
 #include "kernels/pool_table.h"
 #include "kernels/shifted_sum_table.h"
 
@@ -433,6 +434,7 @@ struct KernelTable {
   ThinKernels<T> thin;
   WinogradKernels<T> winograd;
   DepthwiseKernels<T> depthwise;
+  DepthwiseRowsKernels<T> depthwise_rows;
   GroupLaneKernels<T> group_lanes;
   ShiftedSumKernels<T> shifted_sum;
   ElementwiseKernels<T> elementwise;

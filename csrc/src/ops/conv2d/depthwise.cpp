@@ -1,6 +1,5 @@
-// depthwise_forward and depthwise_backward_input. Channels are the lanes (group_lanes.h) where
-// there are enough of them, else pixels of a row, for which one driver over a TapLattice stands
-// here.
+// depthwise_forward and depthwise_backward_input: a choice of three (depthwise.h), of which the
+// last, one driver over a TapLattice that copies planes to a band, stands here.
 //
 // A unit is one group of one image: one input plane and its result planes, or for backward_input
 // the other way round. An item of work is a run of small units, or a band of rows of a large one:
@@ -14,6 +13,7 @@
 #include <algorithm>
 
 #include "ops/conv2d/depthwise_band.h"
+#include "ops/conv2d/depthwise_rows.h"
 #include "ops/conv2d/epilogue.h"
 #include "ops/conv2d/group_lanes.h"
 #include "runtime/buffer.h"
@@ -173,6 +173,9 @@ template <class T>
 void depthwise_forward(const Conv2dShape& shape, const T* input, const T* weight,
                        const Conv2dEpilogue<T>& epilogue, T* output) {
   if (shape.result().size() == 0) return;
+  if (depthwise_rows_fit<T>(shape, Pass::forward)) {
+    return depthwise_rows_forward(shape, input, weight, epilogue, output);
+  }
   if (group_lanes_decline<T>(shape, Pass::forward) == nullptr) {
     return group_lanes_forward(shape, input, weight, epilogue, output);
   }
@@ -187,6 +190,9 @@ template <class T>
 void depthwise_backward_input(const Conv2dShape& shape, const T* grad_output, const T* weight,
                               T* grad_input) {
   if (shape.input.size() == 0) return;
+  if (depthwise_rows_fit<T>(shape, Pass::backward_input)) {
+    return depthwise_rows_backward_input(shape, grad_output, weight, grad_input);
+  }
   if (group_lanes_decline<T>(shape, Pass::backward_input) == nullptr) {
     return group_lanes_backward_input(shape, grad_output, weight, grad_input);
   }

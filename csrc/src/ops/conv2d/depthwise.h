@@ -1,7 +1,8 @@
 // Convolutions in which every result channel has one input channel. There is no sum over channels
-// to share work in: channels are the lanes (group_lanes.h). Where there are too few of them, pixels
-// of a row are: planes are copied to a padded band (depthwise_band.h) and every tap is a load from
-// it.
+// to share work in. With 3x3 filters and rows of a vector and more, pixels of a row are the lanes,
+// read where they lie (depthwise_rows.h). Otherwise channels are the lanes (group_lanes.h), or,
+// where there are too few of them, pixels again: planes are copied to a padded band
+// (depthwise_band.h) and every tap is a load from it.
 #pragma once
 
 #include <convolite/conv2d.h>
