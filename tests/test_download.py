@@ -73,8 +73,11 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture(autouse=True)
-def _no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_proxy_and_no_data(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     monkeypatch.setenv("no_proxy", "*")
+    monkeypatch.setenv("CONVOLITE_DATA", str(tmp_path_factory.mktemp("empty")))
 
 
 def path_of(folder: str) -> str:
