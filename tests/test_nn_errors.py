@@ -182,6 +182,24 @@ def test_explain_answers_for_the_dtype_of_the_layer():
     assert "winograd" not in names
 
 
+def test_explain_tells_which_batch_norms_inference_folds():
+    conv, norm = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)
+
+    def folded(*modules):
+        lines = convolite.explain(nn.Sequential(*modules), (1, 8, 8)).choices
+        return {line.layer: line.why for line in lines if line.computation == "inference"}
+
+    where = "in evaluation mode and where nothing needs a gradient"
+    assert folded(conv, norm, nn.ReLU(), nn.BatchNorm2d(2)) == {"1": f"into 0, {where}"}
+    assert folded(conv, nn.ReLU(), norm) == {}
+    assert folded(conv, nn.BatchNorm2d(2, track_running_stats=False)) == {}
+    convolite.set_fusion(False)
+    try:
+        assert folded(conv, norm) == {}
+    finally:
+        convolite.set_fusion(True)
+
+
 def test_explain_counts_containers_without_modules():
     model = nn.Sequential(nn.Sequential(), nn.ReLU(), nn.Tanh())
     choices = {choice.layer: choice for choice in convolite.explain(model, (1, 8)).choices}

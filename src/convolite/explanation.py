@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 from convolite import _core
 from convolite._args import padding4
-from convolite.nn.container import Step, steps
+from convolite.nn.container import Step, may_fold, steps
 from convolite.nn.conv import Conv2d
 from convolite.nn.linear import Identity, Linear
 from convolite.nn.module import Module
 from convolite.nn.pooling import MaxPool2d
 from convolite.nn.shape import Flatten
 from convolite.nn.summary import Call, calls, table
+
+_FOLDED = "into {}, in evaluation mode and where nothing needs a gradient"
 
 
 class Choice(NamedTuple):
@@ -53,13 +56,19 @@ def explain(module: Module, input_shape: tuple[int, ...]) -> Explanation:
     """
     recorded = calls("explain", module, input_shape)
     names = {id(each): name for name, each in module.named_modules()}
+    chains = [steps(chain) for each in module.modules() for chain in each._chains()]
     along = {
         id(merged): step
-        for each in module.modules()
-        for chain in each._chains()
-        for step in steps(chain)
+        for chain in chains
+        for step in chain
         for merged in step[1:]
         if merged is not None
+    }
+    folded = {
+        id(behind.module): names[id(step.module)]
+        for chain in chains
+        for step, behind in pairwise(chain)
+        if may_fold(step, behind.module) and behind.module.running_mean is not None
     }
     choices: list[Choice] = []
     latest: dict[int, Call] = {}
@@ -67,6 +76,8 @@ def explain(module: Module, input_shape: tuple[int, ...]) -> Explanation:
         latest[id(call.module)] = call
         step = along.get(id(call.module))
         lines = _by_itself(call) if step is None else _merged(call.module, step, latest, names)
+        if id(call.module) in folded:
+            lines = [*lines, ("inference", "folded", _FOLDED.format(folded[id(call.module)]))]
         kind = type(call.module).__name__
         choices += [Choice(call.name or "-", kind, *line) for line in lines]
     return Explanation(choices)

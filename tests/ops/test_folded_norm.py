@@ -68,6 +68,8 @@ def test_models_agree_with_their_layers_to_rounding(name, dtype, rng, folded):
     images = convolite.Tensor(rng.normal(size=shape).astype(dtype))
     agree(lambda: model(images), dtype)
     assert len(folded) == convolutions
+    choices = convolite.explain(model, shape).choices
+    assert sum(choice.method == "folded" for choice in choices) == convolutions
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -145,11 +145,15 @@ def run(modules: Iterable[Module], input: Any) -> Any:
 
 def _folds(step: Step, norm: Any, input: Any, residual: Any = None) -> bool:
     """Whether a batch norm is computed by the convolution of the step in front of it."""
+    return may_fold(step, norm) and FoldedNorm(step.module, norm).applies(input, residual)
+
+
+def may_fold(step: Step, norm: Any) -> bool:
+    """Whether the modules allow that, whatever they are given."""
     conv, pool, activation = step
-    if type(conv) is not Conv2d or pool is not None or activation is not None:
+    if not isinstance(conv, Conv2d) or pool is not None or activation is not None:
         return False
-    plain = is_plain(conv, [Conv2d]) and is_plain(norm, [BatchNorm2d])
-    return plain and get_fusion() and FoldedNorm(conv, norm).applies(input, residual)
+    return get_fusion() and is_plain(conv, [Conv2d]) and is_plain(norm, [BatchNorm2d])
 
 
 class Step(NamedTuple):

@@ -301,6 +301,7 @@ class NarrowConvolution {
 template <class T>
 const char* narrow_declines(const Conv2dShape& shape, Pass pass) {
   if (pass == Pass::backward_weight) return "a sum over pixels has no pixels as lanes";
+  if (shape.input.pixels() == 0) return "the images have no pixels";
   const bool forward = pass == Pass::forward;
   const Index source = forward ? shape.group_in() : shape.group_out();
   const Index result = forward ? shape.group_out() : shape.group_in();
