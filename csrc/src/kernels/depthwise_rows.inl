@@ -66,29 +66,40 @@ template <class T, int Rows, int Step>
 struct RowBlock {
   const T* row[(Rows - 1) * Step + 3];
 
-  CONVOLITE_INLINE RowBlock(const DepthwiseRowsArguments<T>& a, std::ptrdiff_t y) {
+  template <class Arguments>
+  CONVOLITE_INLINE RowBlock(const Arguments& a, std::ptrdiff_t y) {
     CONVOLITE_UNROLL for (int i = 0; i < (Rows - 1) * Step + 3; ++i) {
       const std::ptrdiff_t at = y * Step + i - 1;
       row[i] = at < 0 || at >= a.height ? a.zeros : a.source + at * a.width;
     }
   }
 
-  // What the rows' columns around x give.
-  template <class Sides>
-  CONVOLITE_INLINE void add(const Vec<T> (&weight)[9], std::ptrdiff_t x, Sides sides,
-                            Vec<T> (&sum)[Rows]) const {
+  // body(row of results, tap, value) for each product of the columns around x.
+  template <class Sides, class Body>
+  CONVOLITE_INLINE void for_each_product(std::ptrdiff_t x, Sides sides, Body body) const {
     CONVOLITE_UNROLL for (int i = 0; i < (Rows - 1) * Step + 3; ++i) {
       const Neighbours<T> value = RowReader<T, Step>::read(row[i], x, sides);
       CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) {
-        const int tap = i - r * Step;
-        if (tap < 0 || tap > 2) continue;
-        CONVOLITE_UNROLL for (int s = 0; s < 3; ++s) {
-          sum[r] += weight[3 * tap + s] * value.column[s];
-        }
+        const int tap_row = i - r * Step;
+        if (tap_row < 0 || tap_row > 2) continue;
+        CONVOLITE_UNROLL for (int s = 0; s < 3; ++s) body(r, 3 * tap_row + s, value.column[s]);
       }
     }
   }
 };
+
+// body(x, sides, repeated) for each vector of a row of results; the last one begins earlier, and
+// its first `repeated` results belong to the one before too.
+template <class T, class Body>
+CONVOLITE_INLINE void for_each_row_vector(std::ptrdiff_t columns, Body body) {
+  constexpr std::ptrdiff_t lanes = kLanes<T>;
+  if (columns == lanes) return body(0, Sides<true, true>{}, 0);
+  const std::ptrdiff_t last = columns - lanes;
+  body(0, Sides<true, false>{}, 0);
+  std::ptrdiff_t x = lanes;
+  for (; x < last; x += lanes) body(x, Sides<false, false>{}, 0);
+  body(last, Sides<false, true>{}, x - last);
+}
 
 template <class T>
 CONVOLITE_INLINE void put_results(const DepthwiseRowsArguments<T>& a, Vec<T> sum,
@@ -101,21 +112,19 @@ CONVOLITE_INLINE void put_results(const DepthwiseRowsArguments<T>& a, Vec<T> sum
 template <class T, int Rows, int Step>
 CONVOLITE_INLINE void convolve_row_block(const DepthwiseRowsArguments<T>& a,
                                          const Vec<T> (&weight)[9], Vec<T> bias, std::ptrdiff_t y) {
-  constexpr std::ptrdiff_t lanes = kLanes<T>;
   const RowBlock<T, Rows, Step> block(a, y);
-  const auto results = [&](std::ptrdiff_t x, auto sides) __attribute__((always_inline)) {
-    Vec<T> sum[Rows];
-    CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bias;
-    block.add(weight, x, sides, sum);
-    CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) {
-      put_results(a, sum[r], (y + r) * a.columns + x);
-    }
-  };
-  if (a.columns == lanes) return results(0, Sides<true, true>{});
-  const std::ptrdiff_t last = a.columns - lanes;
-  results(0, Sides<true, false>{});
-  for (std::ptrdiff_t x = lanes; x < last; x += lanes) results(x, Sides<false, false>{});
-  results(last, Sides<false, true>{});
+  for_each_row_vector<T>(
+      a.columns, [&](std::ptrdiff_t x, auto sides, std::ptrdiff_t) __attribute__((always_inline)) {
+        Vec<T> sum[Rows];
+        CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) sum[r] = bias;
+        block.for_each_product(
+            x, sides, [&](int r, int tap, Vec<T> value) __attribute__((always_inline)) {
+              sum[r] += weight[tap] * value;
+            });
+        CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) {
+          put_results(a, sum[r], (y + r) * a.columns + x);
+        }
+      });
 }
 
 template <class T, int Step>
@@ -135,7 +144,48 @@ void depthwise_rows(const DepthwiseRowsArguments<T>& arguments) {
   }
 }
 
+// Beside nine sums, of 32 registers or 16.
+constexpr int kSummedRows = CONVOLITE_VECTOR_BYTES == 64 ? 4 : 2;
+
+// Lanes that another vector counts are zero in both factors: zero times an infinity would be NaN.
+template <class T, int Rows, int Step>
+CONVOLITE_INLINE void sum_row_block(const DepthwiseRowsWeightArguments<T>& a, std::ptrdiff_t y,
+                                    Vec<T> (&sum)[9]) {
+  const RowBlock<T, Rows, Step> block(a, y);
+  for_each_row_vector<T>(
+      a.columns, [&](std::ptrdiff_t x, auto sides,
+                     std::ptrdiff_t repeated) __attribute__((always_inline)) {
+        const VecMask<T> counted = ~first_lanes<T>(repeated);
+        Vec<T> grad[Rows];
+        CONVOLITE_UNROLL for (int r = 0; r < Rows; ++r) {
+          grad[r] = keep_lanes<T>(load(a.grad + (y + r) * a.columns + x), counted);
+        }
+        block.for_each_product(
+            x, sides, [&](int r, int tap, Vec<T> value) __attribute__((always_inline)) {
+              sum[tap] += grad[r] * keep_lanes<T>(value, counted);
+            });
+      });
+}
+
+template <class T, int Step>
+void depthwise_rows_weight(const DepthwiseRowsWeightArguments<T>& arguments) {
+  DepthwiseRowsWeightArguments<T> a = arguments;
+  Vec<T> sum[9];
+  CONVOLITE_UNROLL for (int t = 0; t < 9; ++t) sum[t] = Vec<T>{};
+  for (std::ptrdiff_t plane = 0; plane < a.planes; ++plane) {
+    std::ptrdiff_t y = a.row_begin;
+    for (; y + kSummedRows <= a.row_end; y += kSummedRows) {
+      sum_row_block<T, kSummedRows, Step>(a, y, sum);
+    }
+    for (; y < a.row_end; ++y) sum_row_block<T, 1, Step>(a, y, sum);
+    a.source += a.source_plane_stride;
+    a.grad += a.grad_plane_stride;
+  }
+  CONVOLITE_UNROLL for (int t = 0; t < 9; ++t) a.sums[t] += sum_lanes<T>(sum[t]);
+}
+
 template <class T>
 constexpr DepthwiseRowsKernels<T> depthwise_rows_kernels() {
-  return {{depthwise_rows<T, 1>, depthwise_rows<T, 2>}};
+  return {{depthwise_rows<T, 1>, depthwise_rows<T, 2>},
+          {depthwise_rows_weight<T, 1>, depthwise_rows_weight<T, 2>}};
 }

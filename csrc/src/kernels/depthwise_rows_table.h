@@ -26,10 +26,27 @@ struct DepthwiseRowsArguments {
   bool clamp;
 };
 
+// sums[3 r + s] += sum over planes, row_begin <= y < row_end and x < columns of
+//                  grad[y][x] * source[y * step + r - 1][x * step + s - 1]
+// with zeros around the source and widths as above. Sums run in T within a call: keep the pixels
+// few.
+template <class T>
+struct DepthwiseRowsWeightArguments {
+  const T* source;
+  std::ptrdiff_t height, width, source_plane_stride;
+  const T* zeros;  // width of them
+  const T* grad;
+  std::ptrdiff_t grad_plane_stride;
+  std::ptrdiff_t planes, columns, row_begin, row_end;
+  double* sums;
+};
+
 template <class T>
 struct DepthwiseRowsKernels {
   using Convolve = void (*)(const DepthwiseRowsArguments<T>&);
-  Convolve by_step[2];  // [step - 1]
+  using WeightSums = void (*)(const DepthwiseRowsWeightArguments<T>&);
+  Convolve convolve[2];       // [step - 1]
+  WeightSums weight_sums[2];  // as above
 };
 
 }  // namespace convolite

@@ -11,6 +11,7 @@
 
 #include "ops/conv2d/depthwise.h"
 #include "ops/conv2d/depthwise_band.h"
+#include "ops/conv2d/depthwise_rows.h"
 #include "ops/conv2d/group_lanes.h"
 #include "runtime/buffer.h"
 #include "runtime/integers.h"
@@ -126,6 +127,9 @@ void depthwise_backward_weight(const Conv2dShape& shape, const T* grad_output, c
   if (shape.result().size() == 0) {
     std::fill_n(grad_weight, shape.weight_size(), T(0));
     return;
+  }
+  if (depthwise_rows_fit<T>(shape, Pass::backward_weight)) {
+    return depthwise_rows_backward_weight(shape, grad_output, input, grad_weight);
   }
   if (group_lanes_decline<T>(shape, Pass::backward_weight) == nullptr) {
     return group_lanes_backward_weight(shape, grad_output, input, grad_weight);

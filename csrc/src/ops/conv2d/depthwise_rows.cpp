@@ -1,5 +1,5 @@
-// A task computes some planes of one image, or a band of rows of a large one. The gradient of the input is the
-// same with the filters turned by half a circle.
+// A task computes some planes of one image, or a band of rows of a large one. The gradient of the
+// input is the same with the filters turned by half a circle.
 //
 // Bound by memory traffic, which is one pass over the source and one over the result.
 #include "ops/conv2d/depthwise_rows.h"
@@ -18,6 +18,12 @@ namespace {
 constexpr Index kWantedTasks = 64;
 constexpr Index kRowStep = 4;  // bands begin where the kernel begins a block of rows
 constexpr Index kTaps = 9;
+// Below, filters' gradients of 112x112 pixels run at 0.8 of channels as lanes (AVX2, Zen 5, one
+// thread, csrc/benchmarks/bench_conv2d, 2026-11).
+constexpr Index kManyLanes = 16;
+constexpr Index kSummedPixels = 4096;  // in T, before they are added in double
+constexpr Index kSummedChannels = 8;   // of a task: their planes are one run of memory
+constexpr Index kFewestChannels = 16;  // which are the tasks of the filters' gradient
 
 template <class T>
 struct RowsProblem {
@@ -63,7 +69,7 @@ void convolve_rows(const RowsProblem<T>& p) {
     a.columns = p.result.w;
     a.row_begin = block * rows;
     a.row_end = std::min(a.row_begin + rows, p.result.h);
-    table.depthwise_rows.by_step[p.step - 1](a);
+    table.depthwise_rows.convolve[p.step - 1](a);
   });
 }
 
@@ -89,7 +95,13 @@ bool depthwise_rows_fit(const Conv2dShape& shape, Pass pass) {
   if (!plain || shape.result().size() == 0) return false;
   const Index lanes = kernels<T>().lanes, step = shape.stride.h;
   if (shape.output.w < lanes) return false;
-  return step == 1 || (step == 2 && pass == Pass::forward && shape.input.w == 2 * shape.output.w);
+  if (pass == Pass::backward_weight &&
+      (shape.groups < kFewestChannels ||
+       (lanes < kManyLanes && shape.input.pixels() > kSummedPixels))) {
+    return false;
+  }
+  return step == 1 ||
+         (step == 2 && pass != Pass::backward_input && shape.input.w == 2 * shape.output.w);
 }
 
 template <class T>
@@ -110,11 +122,49 @@ void depthwise_rows_backward_input(const Conv2dShape& shape, const T* grad_outpu
                     Activation::none, grad_input});
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                               \
-  template bool depthwise_rows_fit<T>(const Conv2dShape&, Pass);               \
-  template void depthwise_rows_forward(const Conv2dShape&, const T*, const T*, \
-                                       const Conv2dEpilogue<T>&, T*);          \
-  template void depthwise_rows_backward_input(const Conv2dShape&, const T*, const T*, T*);
+template <class T>
+void depthwise_rows_backward_weight(const Conv2dShape& shape, const T* grad_output, const T* input,
+                                    T* grad_weight) {
+  const KernelTable<T>& table = kernels<T>();
+  const Nchw source = shape.input, result = shape.result();
+  const Index images = std::max<Index>(1, kSummedPixels / result.pixels());
+  const Index rows =
+      std::max(kRowStep, std::min(result.h, kSummedPixels / result.w) / kRowStep * kRowStep);
+  const Index work = source.size() + result.size() + multiply_add_work(shape.multiply_adds());
+  const Buffer<T> zeros(source.w);
+  std::fill_n(zeros.get(), source.w, T(0));
+  parallel_blocks(result.c, kSummedChannels, work, [&](Index begin, Index end, int) {
+    double sums[kSummedChannels * kTaps] = {};
+    DepthwiseRowsWeightArguments<T> a{};
+    a.height = source.h;
+    a.width = source.w;
+    a.source_plane_stride = source.c * source.pixels();
+    a.zeros = zeros.get();
+    a.grad_plane_stride = result.c * result.pixels();
+    a.columns = result.w;
+    for (Index image = 0; image < result.n; image += images) {
+      a.planes = std::min(images, result.n - image);
+      for (Index channel = begin; channel < end; ++channel) {
+        a.source = input + (image * source.c + channel) * source.pixels();
+        a.grad = grad_output + (image * result.c + channel) * result.pixels();
+        a.sums = sums + (channel - begin) * kTaps;
+        for (a.row_begin = 0; a.row_begin < result.h; a.row_begin = a.row_end) {
+          a.row_end = std::min(a.row_begin + rows, result.h);
+          table.depthwise_rows.weight_sums[shape.stride.h - 1](a);
+        }
+      }
+    }
+    std::transform(sums, sums + (end - begin) * kTaps, grad_weight + begin * kTaps,
+                   [](double sum) { return static_cast<T>(sum); });
+  });
+}
+
+#define CONVOLITE_INSTANTIATE(T)                                                           \
+  template bool depthwise_rows_fit<T>(const Conv2dShape&, Pass);                           \
+  template void depthwise_rows_forward(const Conv2dShape&, const T*, const T*,             \
+                                       const Conv2dEpilogue<T>&, T*);                      \
+  template void depthwise_rows_backward_input(const Conv2dShape&, const T*, const T*, T*); \
+  template void depthwise_rows_backward_weight(const Conv2dShape&, const T*, const T*, T*);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)
 #undef CONVOLITE_INSTANTIATE

@@ -6,7 +6,7 @@
 
 namespace convolite {
 
-// Whether depthwise_rows_forward, or with Pass::backward_input the other, runs the problem.
+// Whether the function of this pass runs the problem.
 template <class T>
 bool depthwise_rows_fit(const Conv2dShape&, Pass);
 
@@ -16,5 +16,8 @@ void depthwise_rows_forward(const Conv2dShape&, const T* input, const T* weight,
 template <class T>
 void depthwise_rows_backward_input(const Conv2dShape&, const T* grad_output, const T* weight,
                                    T* grad_input);
+template <class T>
+void depthwise_rows_backward_weight(const Conv2dShape&, const T* grad_output, const T* input,
+                                    T* grad_weight);
 
 }  // namespace convolite
