@@ -148,7 +148,15 @@ def test_awkward_layouts_change_nothing(dtype, isa: str, rng) -> None:
 @pytest.mark.parametrize("name", CORE)
 @pytest.mark.parametrize(
     "case_name",
-    "same_3x3 stride_2 dilation_2 depthwise pointwise prime_sizes narrow_chunks_stride_2".split(),
+    [
+        "same_3x3",
+        "stride_2",
+        "dilation_2",
+        "depthwise",
+        "pointwise",
+        "prime_sizes",
+        "narrow_chunks_stride_2",
+    ],
 )
 def test_special_values_spread_as_in_the_formula(case_name: str, name: str, isa: str, rng) -> None:
     case = next(case for case in load_cases("conv2d") if case.name == case_name)
