@@ -9,9 +9,7 @@ CONVOLITE_INLINE void finish_tile(const GemmTileArguments<T>& arguments,
   const std::ptrdiff_t columns = arguments.columns;
   const bool accumulate = arguments.accumulate, clamp = arguments.clamp;
   const T *const bias = arguments.bias, *const row_bias = arguments.row_bias;
-  const T *const row_scale = arguments.row_scale, *const residual = arguments.residual;
-  if (columns >= Vectors * lanes && bias == nullptr && row_bias == nullptr &&
-      row_scale == nullptr && residual == nullptr && !clamp) {
+  if (columns >= Vectors * lanes && bias == nullptr && row_bias == nullptr && !clamp) {
     CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) {
       T* const row = c + c_rows[m];
       CONVOLITE_UNROLL for (int v = 0; v < Vectors; ++v) {
@@ -29,12 +27,35 @@ CONVOLITE_INLINE void finish_tile(const GemmTileArguments<T>& arguments,
       T* const place = c + c_rows[m] + v * lanes;
       Vec<T> value = sum[m][v];
       if (accumulate) value += load_up_to<T>(place, count);
-      if (row_scale != nullptr) value *= broadcast(row_scale[m]);
       value += added;
       if (row_bias != nullptr) value += broadcast(row_bias[m]);
-      if (residual != nullptr) value += load_up_to(residual + c_rows[m] + v * lanes, count);
       if (clamp) value = at_most<T>(at_least<T>(value, low), high);
       store_up_to(place, value, count);
+    }
+  }
+}
+
+// The epilogue with scales or a residual, of sums that stand in memory. Apart: compiled into the
+// micro-kernel it would cost its registers, and a sixth of the speed (Zen 5, 2026-11).
+template <class T>
+__attribute__((noinline)) void finish_scaled_tile(const GemmTileArguments<T>& arguments, int rows,
+                                                  std::ptrdiff_t width, const T* sums) {
+  constexpr std::ptrdiff_t lanes = kLanes<T>;
+  const Vec<T> low = broadcast(arguments.low), high = broadcast(arguments.high);
+  const T *const bias = arguments.bias, *const residual = arguments.residual;
+  for (int m = 0; m < rows; ++m) {
+    const T scale = arguments.row_scale == nullptr ? T(1) : arguments.row_scale[m];
+    const T row_bias = arguments.row_bias == nullptr ? T(0) : arguments.row_bias[m];
+    for (std::ptrdiff_t j = 0; j < arguments.columns && j < width; j += lanes) {
+      const std::ptrdiff_t at = arguments.c_rows[m] + j, count = arguments.columns - j;
+      Vec<T> value = load(sums + m * width + j);
+      if (arguments.accumulate) value += load_up_to<T>(arguments.c + at, count);
+      value *= broadcast(scale);
+      if (bias != nullptr) value += load_up_to(bias + j, count);
+      value += broadcast(row_bias);
+      if (residual != nullptr) value += load_up_to(residual + at, count);
+      if (arguments.clamp) value = at_most<T>(at_least<T>(value, low), high);
+      store_up_to(arguments.c + at, value, count);
     }
   }
 }
@@ -65,7 +86,17 @@ void gemm_tile(const GemmTileArguments<T>& arguments) {
     }
   }
 
-  finish_tile<T, Rows, Vectors>(arguments, sum);
+  if (arguments.row_scale == nullptr && arguments.residual == nullptr) {
+    finish_tile<T, Rows, Vectors>(arguments, sum);
+    return;
+  }
+  T sums[Rows * Vectors * lanes];
+  CONVOLITE_UNROLL for (int m = 0; m < Rows; ++m) {
+    CONVOLITE_UNROLL for (int v = 0; v < Vectors; ++v) {
+      store(sums + (m * Vectors + v) * lanes, sum[m][v]);
+    }
+  }
+  finish_scaled_tile<T>(arguments, Rows, Vectors * lanes, sums);
 }
 
 // Transposes blocks of lanes x lanes in registers by log2(lanes) stages: stage s exchanges, between
