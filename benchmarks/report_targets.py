@@ -34,7 +34,9 @@ INTRODUCTION = """\
 ## Targets
 
 What was aimed at, and what the files of this page say of it. Speeds are in relation to PyTorch's
-best; memory is in relation to the least of PyTorch's.
+best; memory is in relation to the least of PyTorch's. The mean of convolutions is over all shapes
+and passes of this page. [Targets that are missed](missed-targets.md) says where their time goes,
+and what was tried.
 """
 
 

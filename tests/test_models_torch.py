@@ -72,18 +72,34 @@ def test_logits_are_pytorchs(name, rng):
     assert distance(ours.eval()(images).numpy(), expected) < 1e-4
 
 
+def gradient_errors(ours, theirs, images, labels):
+    """Of each parameter: our error, PyTorch's, and the rounding of a single number."""
+    exact = gradients(theirs, images, labels, torch.float64)
+    rounded = gradients(theirs, images, labels, torch.float32)
+    ours.zero_grad()
+    F.cross_entropy(ours(images), labels).backward()
+    return {
+        key: (
+            np.linalg.norm(parameter.grad.numpy() - exact[key]),
+            np.linalg.norm(rounded[key] - exact[key]),
+            np.finfo(np.float32).eps * np.linalg.norm(exact[key]),
+        )
+        for key, parameter in ours.named_parameters()
+    }
+
+
+# Where a value in front of a ReLU is zero but for rounding, its derivative is 0 for one library and
+# 1 for the other: seldom, in one batch of some. Hence the median of three.
 @pytest.mark.parametrize("name", NETWORKS)
 def test_gradients_are_as_exact_as_pytorchs(name, rng):
     ours, theirs = map(without_dropout, both(name))
-    images = rng.standard_normal(NETWORKS[name], dtype=np.float32)
-    labels = rng.integers(0, 10, len(images))
-    exact = gradients(theirs, images, labels, torch.float64)
-    rounded = gradients(theirs, images, labels, torch.float32)
-    F.cross_entropy(ours(images), labels).backward()
-    for key, parameter in ours.named_parameters():
-        error = np.linalg.norm(parameter.grad.numpy() - exact[key])
-        usual = np.linalg.norm(rounded[key] - exact[key])
-        least = np.finfo(np.float32).eps * np.linalg.norm(exact[key])
+    batches = []
+    for _ in range(3):
+        images = rng.standard_normal(NETWORKS[name], dtype=np.float32)
+        labels = rng.integers(0, 10, len(images))
+        batches.append(gradient_errors(ours, theirs, images, labels))
+    for key in batches[0]:
+        error, usual, least = np.median([batch[key] for batch in batches], axis=0)
         assert error <= 10 * max(usual, least), f"{key}: error {error:.1e}, PyTorch's {usual:.1e}"
 
 
