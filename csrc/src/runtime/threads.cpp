@@ -12,6 +12,7 @@
 #include <set>
 #include <vector>
 
+#include "runtime/buffer.h"
 #include "runtime/cpu_count.h"
 #ifdef _OPENMP
 #include <omp.h>
@@ -108,6 +109,36 @@ class Failure {
   std::exception_ptr exception_;
 };
 
+// Each worker has a share of consecutive tasks, the same in every loop over as many tasks: what one
+// operation leaves in a core's cache, the next one finds there, and neighbouring lines are not
+// written by two cores at a time. Who is done helps the others.
+class TaskShares {
+ public:
+  TaskShares(Index tasks, int workers) : shares_(static_cast<std::size_t>(workers)) {
+    for (int worker = 0; worker < workers; ++worker) {
+      Share& share = shares_[static_cast<std::size_t>(worker)];
+      share.next = tasks * worker / workers;
+      share.end = tasks * (worker + 1) / workers;
+    }
+  }
+
+  template <class Body>
+  void for_each(int worker, Body&& body) {
+    const std::size_t first = static_cast<std::size_t>(worker), count = shares_.size();
+    for (std::size_t i = 0; i < count; ++i) {
+      Share& share = shares_[(first + i) % count];
+      for (Index task = share.next++; task < share.end; task = share.next++) body(task);
+    }
+  }
+
+ private:
+  struct alignas(kApart) Share {
+    std::atomic<Index> next;
+    Index end;
+  };
+  std::vector<Share> shares_;
+};
+
 }  // namespace
 
 int get_num_threads() {
@@ -138,25 +169,17 @@ void run_tasks(Index tasks, int workers, TaskFunction function, void* context) {
   }
   install_fork_handler();
   Failure failure;
+  TaskShares shares(tasks, workers);
   const int cpu = current_cpu();
+  const auto run = [&](int worker) {
+    const TaskScope scope;
+    if (worker > 0) leave_cpu(cpu);
+    shares.for_each(worker, [&](Index task) { failure.guard(function, context, task, worker); });
+  };
 #ifdef _OPENMP
 #pragma omp parallel num_threads(workers)
-  {
-    const TaskScope scope;
-    const int worker = omp_get_thread_num();
-    if (worker > 0) leave_cpu(cpu);
-#pragma omp for schedule(dynamic, 1)
-    for (Index task = 0; task < tasks; ++task) failure.guard(function, context, task, worker);
-  }
+  run(omp_get_thread_num());
 #else
-  std::atomic<Index> next{0};
-  auto run = [&](int worker) {
-    const TaskScope scope;
-    if (worker > 0) leave_cpu(cpu);
-    for (Index task = next++; task < tasks; task = next++) {
-      failure.guard(function, context, task, worker);
-    }
-  };
   std::vector<std::thread> others;
   try {
     for (int worker = 1; worker < workers; ++worker) others.emplace_back(run, worker);

@@ -39,8 +39,10 @@ class LaneBands {
   T* of(int worker) {
     T* const band = bands_.of(worker);
     unsigned char& filled = filled_[static_cast<std::size_t>(worker)];
-    if (!filled) std::fill_n(band, size_, T(0));
-    filled = 1;
+    if (!filled) {  // written once: the flags share a cache line
+      std::fill_n(band, size_, T(0));
+      filled = 1;
+    }
     return band;
   }
 

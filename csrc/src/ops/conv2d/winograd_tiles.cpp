@@ -38,8 +38,8 @@ LaneRectangle::LaneRectangle(Index channels, const KernelTable<float>& table, In
     : table_(&table),
       channels_(channels),
       padded_(round_up(channels, table.lanes)),
-      pixels_(most_pixels * padded_),
-      zeros_(padded_) {
+      pixels_(worker_buffer<float>(most_pixels * padded_)),
+      zeros_(worker_buffer<float>(padded_)) {
   std::fill_n(zeros_.get(), padded_, 0.0f);
   if (padded_ == channels) return;
   // The padding is computed with like the rest: it must be no NaN, and load leaves it alone.

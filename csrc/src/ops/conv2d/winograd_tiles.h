@@ -52,7 +52,7 @@ void for_each_block(const TileGrid& grid, Index begin, Index end, Body&& body) {
 
 // A rectangle of an image as [pixel][channel], channels padded to whole vectors. Pixels outside the
 // image read as zero.
-class LaneRectangle {
+class alignas(kApart) LaneRectangle {
  public:
   // `most_pixels` is the largest rectangle to come.
   LaneRectangle(Index channels, const KernelTable<float>& table, Index most_pixels);
