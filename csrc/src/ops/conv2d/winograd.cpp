@@ -37,7 +37,7 @@ constexpr Index kWeightBytes = Index{4} << 20;  // larger transformed weights: c
 constexpr Index kChunkBytes = Index{8} << 20;   // transformed tiles of a chunk
 constexpr Index kBlockColumns = 64;             // result channels multiplied at once, at most
 constexpr Index kBlockBytes = 2560 << 10;       // of their weights, channel by channel
-constexpr Index kWeightChannels = 16;           // source channels of a task that transforms weights
+constexpr Index kWeightChannels = 64;           // source channels of a task that transforms weights
 constexpr Index kFewestTiles = 12, kMostTiles = 48;  // of a task
 constexpr Index kWantedTasks = 16;
 constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(float));
@@ -55,8 +55,8 @@ class WinogradConvolution {
         units_(std::max<Index>(1, tiles_ / grid_.unit_tiles())),
         a_cols_(source.c) {
     // A line more than a power of two: 36 planes must not compete for one set of the cache.
-    weight_stride_ =
-        (channel_by_channel_ ? block_columns() : panels_.padded_columns()) * source.c + kLine;
+    value_stride_ = units_ * grid_.unit_tiles() * padded_ + kLine;
+    weight_stride_ = panels_.width(0) * source.c + kLine;
     product_stride_ = units_ * grid_.unit_tiles() * block_columns() + kLine;
     std::iota(a_cols_.get(), a_cols_.get() + source.c, 0);
     for (Index m = 0; m < table_.gemm.rows; ++m) {
@@ -104,14 +104,15 @@ class WinogradConvolution {
     const PlaneStore<float>& planes;
     std::vector<std::atomic<bool>>& finite;  // for each image
   };
-  // Transformed weights of the panels from `first_panel` on: [plane][panel][source channel][result
-  // channel].
+  // Transformed weights of the panels from `first_panel` on: [panel][plane][source channel][result
+  // channel]. What one task writes lies together: where the parts of two cores alternate, each
+  // fetches ahead what the other one is writing.
   struct Weights {
     const float* data;
     Index first_panel;
   };
   // What a worker needs to multiply tiles and store results.
-  struct Worker {
+  struct alignas(kApart) Worker {
     Buffer<float> products, pixels, spare;
   };
 
@@ -162,69 +163,65 @@ class WinogradConvolution {
     std::vector<Worker> all(static_cast<std::size_t>(count));
     const Index pixels = units_ * grid_.unit_tiles() * kTile * kTile;
     for (Worker& worker : all) {
-      worker.products = Buffer<float>(kPlanes * product_stride_);
-      worker.pixels = Buffer<float>(pixels * block_columns());
-      worker.spare = Buffer<float>(block_columns());
+      worker.products = worker_buffer<float>(kPlanes * product_stride_);
+      worker.pixels = worker_buffer<float>(pixels * block_columns());
+      worker.spare = worker_buffer<float>(block_columns());
     }
     return all;
   }
 
+  Index panel_size() const { return kPlanes * weight_stride_; }
+
   void transform_weights(const WeightTransform& weights, float* transformed) const {
     const Index channels = grid_.source.c, blocks = ceil_divide(channels, kWeightChannels);
     const Index tasks = panels_.panels() * blocks;
-    const Workers count{worker_count(tasks, kPlanes * weight_stride_)};
+    const Workers count{worker_count(tasks, panels_.panels() * panel_size())};
     const WorkerScratch<float> scratch(count.count, weights.scratch_size());
     parallel_for(tasks, count, [&](Index task, int worker) {
       const Index panel = task / blocks, begin = task % blocks * kWeightChannels;
       weights.run(panels_, panel, begin, std::min(begin + kWeightChannels, channels),
-                  scratch.of(worker), transformed + panels_.offset(panel, channels),
-                  weight_stride_);
+                  scratch.of(worker), transformed + panel * panel_size(), weight_stride_);
     });
   }
 
   void run_tile_by_tile(const Job& job) const {
-    const Buffer<float> weights(kPlanes * weight_stride_);
+    const Buffer<float> weights(panels_.panels() * panel_size());
     transform_weights(job.weights, weights.get());
     const Index tasks = ceil_divide(grid_.units(), units_);
     const Workers count{worker_count(tasks, work())};
-    const Index stride = units_ * grid_.unit_tiles() * padded_ + kLine;
-    const WorkerScratch<float> transformed(count.count, kPlanes * stride);
+    const WorkerScratch<float> transformed(count.count, kPlanes * value_stride_);
     std::vector<LaneRectangle> sources = rectangles(count.count);
     std::vector<Worker> scratch = workers(count.count);
     parallel_for(tasks, count, [&](Index task, int number) {
       const Index begin = task * units_, end = std::min(begin + units_, grid_.units());
       float* values = transformed.of(number);
-      transform(job, begin, end, sources[static_cast<std::size_t>(number)], values, stride);
+      transform(job, begin, end, sources[static_cast<std::size_t>(number)], values);
       for (Index panel = 0; panel < panels_.panels(); panel += block_panels_) {
-        multiply(job, begin, end, panel, {weights.get(), 0}, values, stride,
+        multiply(job, begin, end, panel, {weights.get(), 0}, values,
                  scratch[static_cast<std::size_t>(number)]);
       }
     });
   }
 
   void run_channel_by_channel(const Job& job) const {
-    const Index unit_values = grid_.unit_tiles() * padded_;
-    const Index bytes = kPlanes * unit_values * static_cast<Index>(sizeof(float));
-    const Index groups = std::max<Index>(1, kChunkBytes / bytes / units_);
+    const Index size = kPlanes * value_stride_;  // of the values of a task
+    const Index bytes = size * static_cast<Index>(sizeof(float));
+    const Index groups = std::max<Index>(1, kChunkBytes / bytes);
     const Index chunk = std::min(groups * units_, round_up(grid_.units(), units_));
-    const Index stride = chunk * unit_values + kLine;
-    const Buffer<float> transformed(kPlanes * stride);
+    const Buffer<float> transformed(chunk / units_ * size);
     const Index blocks = ceil_divide(panels_.panels(), block_panels_);
     const Workers count{worker_count(blocks * groups, work())};
-    const WorkerScratch<float> weights(count.count, kPlanes * weight_stride_);
+    const WorkerScratch<float> weights(count.count, block_panels_ * panel_size());
     const WorkerScratch<float> by_tap(count.count, job.weights.scratch_size());
     std::vector<LaneRectangle> sources = rectangles(count.count);
     std::vector<Worker> scratch = workers(count.count);
     for (Index first = 0; first < grid_.units(); first += chunk) {
       const Index end = std::min(first + chunk, grid_.units());
       const Index tasks = ceil_divide(end - first, units_);
-      const auto values = [&](Index begin) {
-        return transformed.get() + (begin - first) * unit_values;
-      };
       parallel_for(tasks, count, [&](Index task, int worker) {
         const Index begin = first + task * units_;
         transform(job, begin, std::min(begin + units_, end),
-                  sources[static_cast<std::size_t>(worker)], values(begin), stride);
+                  sources[static_cast<std::size_t>(worker)], transformed.get() + task * size);
       });
       // Few blocks are shared by several tasks, each of which transforms the weights for itself.
       const Index shares = std::clamp<Index>(kWantedTasks / blocks, 1, tasks);
@@ -234,7 +231,7 @@ class WinogradConvolution {
         for (Index i = tasks * share / shares; i < tasks * (share + 1) / shares; ++i) {
           const Index begin = first + i * units_;
           multiply(job, begin, std::min(begin + units_, end), panel, {weights.of(worker), panel},
-                   values(begin), stride, scratch[static_cast<std::size_t>(worker)]);
+                   transformed.get() + i * size, scratch[static_cast<std::size_t>(worker)]);
         }
       });
     }
@@ -244,23 +241,22 @@ class WinogradConvolution {
                        float* transformed) const {
     const Index channels = grid_.source.c;
     for (Index panel = first; panel < std::min(first + block_panels_, panels_.panels()); ++panel) {
-      weights.run(panels_, panel, 0, channels, by_tap,
-                  transformed + panels_.offset(panel, channels) - panels_.offset(first, channels),
+      weights.run(panels_, panel, 0, channels, by_tap, transformed + (panel - first) * panel_size(),
                   weight_stride_);
     }
   }
 
   // Units [begin, end) -> values [plane][tile][source channel].
-  void transform(const Job& job, Index begin, Index end, LaneRectangle& source, float* values,
-                 Index stride) const {
+  void transform(const Job& job, Index begin, Index end, LaneRectangle& source,
+                 float* values) const {
     for_each_block(grid_, begin, end, [&](const TileBlock& block, Index tile) {
-      transform_windows(grid_, block, job.source, tile, source, values, stride);
+      transform_windows(grid_, block, job.source, tile, source, values, value_stride_);
     });
   }
 
   // Transformed units [begin, end) times the weights of a block of panels, back to pixels.
   void multiply(const Job& job, Index begin, Index end, Index panel_begin, const Weights& weights,
-                const float* values, Index stride, Worker& worker) const {
+                const float* values, Worker& worker) const {
     const Index panel_end = std::min(panel_begin + block_panels_, panels_.panels());
     const Index first = panels_.first_column(panel_begin);
     const Index columns = panels_.first_column(panel_end) - first;
@@ -275,9 +271,9 @@ class WinogradConvolution {
         tile.a_cols = a_cols_.get();
         tile.c_rows = c_rows;
         tile.columns = panels_.width(panel);
-        tile.a = values + plane * stride;
-        tile.b = weights.data + plane * weight_stride_ + panels_.offset(panel, grid_.source.c) -
-                 panels_.offset(weights.first_panel, grid_.source.c);
+        tile.a = values + plane * value_stride_;
+        tile.b =
+            weights.data + (panel - weights.first_panel) * panel_size() + plane * weight_stride_;
         tile.c =
             worker.products.get() + plane * product_stride_ + panels_.first_column(panel) - first;
         multiply_tiles(tiles, columns, panels_.vectors(panel), tile);
@@ -343,8 +339,8 @@ class WinogradConvolution {
   Index block_panels_;  // multiplied at once
   Index tiles_;         // of a task, at most
   TileGrid grid_;
-  Index units_;                           // of a task
-  Index weight_stride_, product_stride_;  // from plane to plane
+  Index units_;                                          // of a task
+  Index value_stride_, weight_stride_, product_stride_;  // from plane to plane
   Buffer<std::int32_t> a_cols_;
   std::int32_t a_rows_[kMaxTileRows];
 };

@@ -2,6 +2,7 @@
 // for each of the 36 planes the gradient of the transformed weights is a matrix product whose
 // reduction runs over the tiles; one inverse transform at the end. Chunks are added in order; a
 // single one is multiplied block by block, so that the transformed gradient never leaves the cache.
+// Small gradients are summed in parts, so that whoever transforms a tile mostly multiplies it too.
 //
 // Bound by arithmetic: of the products for many channels, of the transforms for few.
 #include <algorithm>
@@ -26,8 +27,10 @@ namespace {
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kChunkBytes = Index{3} << 20;  // transformed tiles of a chunk
 constexpr Index kFewestChunkTiles = 128;  // each chunk reads and writes the transformed gradient
-constexpr Index kTaskTiles = 16;          // transformed by one task
-constexpr Index kTaskRows = 48;           // input channels multiplied by one task
+constexpr Index kMostParts = 4;           // of a chunk
+constexpr Index kPartBytes = Index{5} << 19;  // of the sums of all parts
+constexpr Index kTaskTiles = 16;              // transformed by one task
+constexpr Index kTaskRows = 48;               // input channels multiplied by one task
 // Sums larger than this are not kept for many chunks, each of which would read and write them.
 constexpr Index kSumBytes = Index{4} << 20;
 constexpr Index kLargeChunkBytes = Index{12} << 20;
@@ -45,9 +48,13 @@ class BackwardWeight {
     const Index tile_bytes = kPlanes * (padded_ + columns()) * static_cast<Index>(sizeof(float));
     const Index sum_bytes = kPlanes * shape.input.c * columns() * static_cast<Index>(sizeof(float));
     const Index chunk_bytes = sum_bytes > kSumBytes ? kLargeChunkBytes : kChunkBytes;
-    const Index tiles = std::max(chunk_bytes / tile_bytes, kFewestChunkTiles);
-    chunk_ = std::min(std::max(tiles / grid_.unit_tiles(), units_), grid_.units());
-    const Index most_tiles = chunk_ * grid_.unit_tiles();
+    const Index units = grid_.units(), all_tiles = units * grid_.unit_tiles();
+    parts_ = std::clamp<Index>(std::min(kPartBytes / sum_bytes, all_tiles / kFewestChunkTiles), 1,
+                               kMostParts);
+    const Index tiles = std::max(chunk_bytes / tile_bytes / parts_, kFewestChunkTiles);
+    const Index chunk = std::min(std::max(tiles / grid_.unit_tiles(), units_), units);
+    rounds_ = ceil_divide(units, parts_ * chunk);
+    const Index most_tiles = ceil_divide(units, parts_ * rounds_) * grid_.unit_tiles();
     // A line more than a power of two: 36 planes must not compete for one set of the cache.
     value_stride_ = most_tiles * padded_ + kLine;
     grad_stride_ = most_tiles * columns() + kLine;
@@ -63,48 +70,61 @@ class BackwardWeight {
 
   // False if a result is not finite, and then perhaps not what the definition gives.
   bool run(const float* grad_output, const float* input, float* grad_weight) const {
-    const Buffer<float> values(kPlanes * value_stride_), grads(kPlanes * grad_stride_);
-    const Buffer<float> sums(in_one_chunk() ? 0 : kPlanes * sum_stride_);
-    const Index most_tiles = chunk_ * grid_.unit_tiles();
-    const Workers workers{
-        worker_count(ceil_divide(chunk_, units_), most_tiles * kPlanes * (padded_ + columns()))};
+    const Buffer<float> values(parts_ * kPlanes * value_stride_);
+    const Buffer<float> grads(parts_ * kPlanes * grad_stride_);
+    const Buffer<float> sums(in_one_block() ? 0 : parts_ * kPlanes * sum_stride_);
+    const Index most_units = ceil_divide(grid_.units(), parts_ * rounds_);
+    const Index blocks = ceil_divide(most_units, units_);
+    const Workers workers{worker_count(parts_ * blocks, parts_ * most_units * grid_.unit_tiles() *
+                                                            kPlanes * (padded_ + columns()))};
     std::vector<LaneRectangle> inputs, outputs;
     for (int i = 0; i < workers.count; ++i) {
       inputs.push_back(rectangle(grid_.source, kWindow - kTile));
       outputs.push_back(rectangle(grid_.result, 0));
     }
-    for (Index first = 0; first < grid_.units(); first += chunk_) {
-      const Index end = std::min(first + chunk_, grid_.units());
-      const Index before = grid_.first_tile(first), tiles = grid_.first_tile(end) - before;
-      parallel_for(ceil_divide(end - first, units_), workers, [&](Index task, int worker) {
+    for (Index round = 0; round < rounds_; ++round) {
+      parallel_for(parts_ * blocks, workers, [&](Index task, int worker) {
         const auto number = static_cast<std::size_t>(worker);
-        const Index begin = first + task * units_, stop = std::min(begin + units_, end);
-        for_each_block(grid_, begin, stop, [&](const TileBlock& block, Index tile) {
-          tile += grid_.first_tile(begin) - before;
-          transform_windows(grid_, block, input, tile, inputs[number], values.get(), value_stride_);
-          transform_grad(grad_output, block, tile, tiles, outputs[number], grads.get());
-        });
+        const Chunk chunk = chunk_of(task / blocks, round, values.get(), grads.get());
+        const Index begin = chunk.begin + task % blocks * units_;
+        for_each_block(grid_, begin, std::min(begin + units_, chunk.end),
+                       [&](const TileBlock& block, Index tile) {
+                         tile += grid_.first_tile(begin) - grid_.first_tile(chunk.begin);
+                         transform_windows(grid_, block, input, tile, inputs[number], chunk.values,
+                                           value_stride_);
+                         transform_grad(grad_output, block, tile, chunk, outputs[number]);
+                       });
       });
-      const Chunk chunk{values.get(), grads.get(), tiles};
-      if (in_one_chunk()) return multiply_to_the_end(chunk, grad_weight);
-      multiply(chunk, first > 0, sums.get());
+      if (in_one_block()) {
+        return multiply_to_the_end(chunk_of(0, 0, values.get(), grads.get()), grad_weight);
+      }
+      multiply(round, values.get(), grads.get(), sums.get());
     }
     return transform_back(sums.get(), grad_weight);
   }
 
  private:
-  // The transformed tiles of a chunk: values [plane][tile][c], grads [plane][panel][tile][oc].
+  // Units whose tiles stand transformed at a time: values [plane][tile][c], grads
+  // [plane][panel][tile][oc].
   struct Chunk {
-    const float* values;
-    const float* grads;
-    Index tiles;
+    Index begin, end, tiles;
+    float* values;
+    float* grads;
   };
   // Input channels and panels of output channels.
   struct Block {
     Index row_begin, row_end, panel_begin, panel_end;
   };
 
-  bool in_one_chunk() const { return chunk_ == grid_.units(); }
+  // A part is made of consecutive units, one chunk in each round.
+  Chunk chunk_of(Index part, Index round, float* values, float* grads) const {
+    const Index units = grid_.units(), chunks = parts_ * rounds_, i = part * rounds_ + round;
+    const Index begin = units * i / chunks, end = units * (i + 1) / chunks;
+    return {begin, end, grid_.first_tile(end) - grid_.first_tile(begin),
+            values + part * kPlanes * value_stride_, grads + part * kPlanes * grad_stride_};
+  }
+
+  bool in_one_block() const { return parts_ * rounds_ == 1; }
   Index columns() const { return panels_.padded_columns(); }
 
   LaneRectangle rectangle(const Nchw& image, Index halo) const {
@@ -112,8 +132,8 @@ class BackwardWeight {
     return {image.c, table_, (kTile * units_ + halo) * width};
   }
 
-  void transform_grad(const float* grad_output, const TileBlock& block, Index tile, Index tiles,
-                      LaneRectangle& image, float* grads) const {
+  void transform_grad(const float* grad_output, const TileBlock& block, Index tile,
+                      const Chunk& chunk, LaneRectangle& image) const {
     const Nchw& size = grid_.result;
     image.load(grad_output + block.image * size.c * size.pixels(), {size.h, size.w},
                kTile * block.row_begin, kTile * block.column_begin,
@@ -124,23 +144,25 @@ class BackwardWeight {
         image.window(kTile * row, kTile * column, kTile, pixels);
         for (Index panel = 0; panel < panels_.panels(); ++panel) {
           const Index width = panels_.width(panel);
-          table_.winograd.grad_output(
-              pixels, width, grads + panels_.offset(panel, tiles) + tile * width, grad_stride_);
+          float* const grads = chunk.grads + panels_.offset(panel, chunk.tiles) + tile * width;
+          table_.winograd.grad_output(pixels, width, grads, grad_stride_);
           for (const float*& pixel : pixels) pixel += width;
         }
       }
     }
   }
 
-  // sums [plane][c][oc] (+)= values^T grads, plane by plane.
-  void multiply(const Chunk& chunk, bool accumulate, float* sums) const {
+  // sums [part][plane][c][oc] (+)= values^T grads, plane by plane.
+  void multiply(Index round, float* values, float* grads, float* sums) const {
     const Index row_blocks = ceil_divide(grid_.source.c, kTaskRows);
-    const Index work = multiply_add_work(kPlanes * chunk.tiles * grid_.source.c * columns());
-    parallel_for(kPlanes * row_blocks, work, [&](Index task, int) {
-      const Index plane = task / row_blocks, begin = task % row_blocks * kTaskRows;
+    const Index tiles = grid_.units() / rounds_ * grid_.unit_tiles();
+    const Index work = multiply_add_work(kPlanes * tiles * grid_.source.c * columns());
+    parallel_for(parts_ * kPlanes * row_blocks, work, [&](Index task, int) {
+      const Index begin = task % row_blocks * kTaskRows, part_plane = task / row_blocks;
       const Block block{begin, std::min(begin + kTaskRows, grid_.source.c), 0, panels_.panels()};
-      multiply_plane(chunk, plane, block, accumulate,
-                     sums + plane * sum_stride_ + begin * columns(), columns());
+      multiply_plane(chunk_of(part_plane / kPlanes, round, values, grads), part_plane % kPlanes,
+                     block, round > 0, sums + part_plane * sum_stride_ + begin * columns(),
+                     columns());
     });
   }
 
@@ -212,13 +234,24 @@ class BackwardWeight {
     return finite;
   }
 
-  bool transform_back(const float* sums, float* grad_weight) const {
+  // The first part of `count` sums of each plane becomes that of all.
+  void add_parts(float* sums, Index count) const {
+    for (Index plane = 0; plane < kPlanes; ++plane, sums += sum_stride_) {
+      for (Index part = 1; part < parts_; ++part) {
+        const float* const more = sums + part * kPlanes * sum_stride_;
+        table_.elementwise.add({sums, more, true, true, 0, 0, 1, count, sums});
+      }
+    }
+  }
+
+  bool transform_back(float* sums, float* grad_weight) const {
     constexpr Index rows = 8;  // input channels of a task
     std::atomic<bool> finite{true};
     const Index tasks = ceil_divide(grid_.source.c, rows);
     const Workers workers{worker_count(tasks, kPlanes * sum_stride_)};
     const WorkerScratch<float> taps(workers.count, rows * 9 * columns());
     parallel_blocks(grid_.source.c, rows, workers, [&](Index begin, Index end, int worker) {
+      add_parts(sums + begin * columns(), (end - begin) * columns());
       const Block block{begin, end, 0, panels_.panels()};
       if (!transform_block(sums + begin * columns(), sum_stride_, block, taps.of(worker),
                            grad_weight)) {
@@ -233,7 +266,7 @@ class BackwardWeight {
   Index padded_;        // input channels in whole vectors
   TileGrid grid_;
   Index units_;                                    // of a task
-  Index chunk_;                                    // units
+  Index parts_, rounds_;                           // parts_ * rounds_ chunks
   Index value_stride_, grad_stride_, sum_stride_;  // from plane to plane
   Buffer<std::int32_t> tile_rows_;
   std::int32_t a_rows_[kMaxTileRows];
