@@ -14,7 +14,8 @@ namespace convolite::batch_norm {
 
 constexpr Index kShortest = 16;  // values of one channel and image that are worth a kernel call
 constexpr Index kTaskSize = 1 << 15;  // elements of one task: 128 KB of floats
-constexpr Index kPlaneImages = 16;    // images whose sums one task adds up
+constexpr Index kPlaneImages = 16;    // images whose sums one task adds up, at most
+constexpr Index kFewestGroups = 4;    // of images, if there are so many
 constexpr Index kColumnImages = 64;
 
 // How kernels see the input. By planes: each image's channel is a run with one set of coefficients.
@@ -34,7 +35,9 @@ struct View {
     columns = shape.c * spread;
     runs = by_planes ? shape.n * shape.c : shape.n;
     run_length = by_planes ? shape.length : columns;
-    images = std::max<Index>(1, std::min(shape.n, by_planes ? kPlaneImages : kColumnImages));
+    images = by_planes ? std::min(kPlaneImages, ceil_divide(shape.n, kFewestGroups))
+                       : std::min(kColumnImages, shape.n);
+    images = std::max<Index>(images, 1);
     groups = ceil_divide(shape.n, images);
     task_columns = std::max<Index>(1, kTaskSize / (images * (by_planes ? shape.length : 1)));
   }

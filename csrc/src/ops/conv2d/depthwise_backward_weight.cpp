@@ -23,6 +23,7 @@ namespace {
 
 constexpr Index kBandBytes = 16 << 10;  // half of the first cache; also what is summed in T
 constexpr Index kWantedTasks = 64;
+constexpr Index kFewestParts = 4;  // of the images, if there are so many
 
 template <class T>
 class BackwardWeight {
@@ -34,15 +35,18 @@ class BackwardWeight {
     taps_ = band_.taps(0, 1);
     blocks_ = ceil_divide(shape.output.h, rows_);
     const Index plane_bytes = band_.plane_size() * static_cast<Index>(sizeof(T));
-    images_ = blocks_ > 1 ? 1 : std::clamp<Index>(kBandBytes / plane_bytes, 1, shape.input.n);
+    images_ = blocks_ > 1 ? 1
+                          : std::clamp<Index>(kBandBytes / plane_bytes, 1,
+                                              ceil_divide(shape.input.n, kFewestParts));
     items_ = ceil_divide(shape.input.n, images_) * blocks_;
-    parts_ = std::min(items_, ceil_divide(kWantedTasks, shape.out_channels));
+    parts_ =
+        std::min(items_, std::max(kFewestParts, ceil_divide(kWantedTasks, shape.out_channels)));
   }
 
   void run(const T* grad_output, const T* input, T* grad_weight) const {
     const Index size = shape_.weight_size();
-    const Index grain = parts_ > 1 ? 1 : ceil_divide(shape_.out_channels, kWantedTasks);
-    const Index tasks = ceil_divide(shape_.out_channels, grain) * parts_;
+    const Index grain = ceil_divide(shape_.out_channels * parts_, kWantedTasks);
+    const Index runs = ceil_divide(shape_.out_channels, grain), tasks = runs * parts_;
     const Index work =
         shape_.input.size() + shape_.result().size() + multiply_add_work(shape_.multiply_adds());
     const Workers workers{worker_count(tasks, work)};
@@ -53,7 +57,7 @@ class BackwardWeight {
     const Buffer<double> sums(parts_ * size);
     std::fill_n(sums.get(), parts_ * size, 0.0);
     parallel_for(tasks, workers, [&](Index task, int worker) {
-      const Index part = task % parts_, first = task / parts_ * grain;
+      const Index part = task / runs, first = task % runs * grain;
       for (Index o = first; o < std::min(first + grain, shape_.out_channels); ++o) {
         for (Index item = items_ * part / parts_; item < items_ * (part + 1) / parts_; ++item) {
           accumulate(grad_output, input, o, item, bands.of(worker),

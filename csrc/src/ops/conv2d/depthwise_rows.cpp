@@ -23,7 +23,8 @@ constexpr Index kTaps = 9;
 constexpr Index kManyLanes = 16;
 constexpr Index kSummedPixels = 4096;  // in T, before they are added in double
 constexpr Index kSummedChannels = 8;   // of a task: their planes are one run of memory
-constexpr Index kFewestChannels = 16;  // which are the tasks of the filters' gradient
+constexpr Index kFewestChannels = 16;  // in the filters' gradient
+constexpr Index kParts = 4;            // of the images in the filters' gradient, summed apart
 
 template <class T>
 struct RowsProblem {
@@ -133,8 +134,14 @@ void depthwise_rows_backward_weight(const Conv2dShape& shape, const T* grad_outp
   const Index work = source.size() + result.size() + multiply_add_work(shape.multiply_adds());
   const Buffer<T> zeros(source.w);
   std::fill_n(zeros.get(), source.w, T(0));
-  parallel_blocks(result.c, kSummedChannels, work, [&](Index begin, Index end, int) {
-    double sums[kSummedChannels * kTaps] = {};
+  const Index parts = std::min(kParts, result.n), runs = ceil_divide(result.c, kSummedChannels);
+  const Buffer<double> partial(parts * shape.weight_size());
+  parallel_for(parts * runs, work, [&](Index task, int) {
+    const Index part = task / runs, begin = task % runs * kSummedChannels;
+    const Index end = std::min(begin + kSummedChannels, result.c);
+    const Index last_image = result.n * (part + 1) / parts;
+    double* const sums = partial.get() + part * shape.weight_size() + begin * kTaps;
+    std::fill_n(sums, (end - begin) * kTaps, 0.0);
     DepthwiseRowsWeightArguments<T> a{};
     a.height = source.h;
     a.width = source.w;
@@ -142,8 +149,8 @@ void depthwise_rows_backward_weight(const Conv2dShape& shape, const T* grad_outp
     a.zeros = zeros.get();
     a.grad_plane_stride = result.c * result.pixels();
     a.columns = result.w;
-    for (Index image = 0; image < result.n; image += images) {
-      a.planes = std::min(images, result.n - image);
+    for (Index image = result.n * part / parts; image < last_image; image += images) {
+      a.planes = std::min(images, last_image - image);
       for (Index channel = begin; channel < end; ++channel) {
         a.source = input + (image * source.c + channel) * source.pixels();
         a.grad = grad_output + (image * result.c + channel) * result.pixels();
@@ -154,9 +161,12 @@ void depthwise_rows_backward_weight(const Conv2dShape& shape, const T* grad_outp
         }
       }
     }
-    std::transform(sums, sums + (end - begin) * kTaps, grad_weight + begin * kTaps,
-                   [](double sum) { return static_cast<T>(sum); });
   });
+  for (Index i = 0; i < shape.weight_size(); ++i) {
+    double sum = partial[i];
+    for (Index part = 1; part < parts; ++part) sum += partial[part * shape.weight_size() + i];
+    grad_weight[i] = static_cast<T>(sum);
+  }
 }
 
 #define CONVOLITE_INSTANTIATE(T)                                                           \

@@ -25,6 +25,7 @@ namespace {
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kBandBytes = 160 << 10;  // a band and its weights share L2 (512 KB on Zen 3)
 constexpr Index kTileBytes = 96 << 10;   // scratch for one panel of a block, written and read once
+constexpr Index kImagesTogether = 4;
 constexpr Index kWantedTasks = 16;  // blocks are cut smaller for few images, down to kFewestRows
 constexpr Index kFewestRows = 4;
 // Terms of a sum between two visits of its place: so many weights of a panel, and the pixels that
@@ -64,8 +65,7 @@ class DirectConvolution {
     std::vector<Worker> workers(static_cast<std::size_t>(count.count));
     for (Worker& worker : workers) allocate(worker);
     parallel_for(tasks, count, [&](Index task, int number) {
-      const Task now{task % images / lattice_.groups, task % images % lattice_.groups,
-                     task / images};
+      const Task now = task_of(task, images, blocks);
       Worker& worker = workers[static_cast<std::size_t>(number)];
       if (worker.block != now.block) prepare_block(worker, now.block);
       compute(worker, now, source, packed + now.group * packed_group_size_,
@@ -84,7 +84,7 @@ class DirectConvolution {
     Index pixel_begin, pixel_end;
     Index depth_begin, depth_end;  // of the phase's columns
   };
-  struct Worker {
+  struct alignas(kApart) Worker {
     Buffer<T> band, tile;
     Buffer<std::int32_t> a_rows, c_rows;  // source and scratch offset of each pixel
     std::vector<PixelRun> runs;
@@ -94,6 +94,15 @@ class DirectConvolution {
   struct Task {
     Index image, group, block;
   };
+
+  // Blocks go round a few images at a time: a worker lists a block's pixels once for all of them,
+  // and has most of its images to itself from one operation to the next.
+  Task task_of(Index task, Index images, Index blocks) const {
+    const Index first = task / (kImagesTogether * blocks) * kImagesTogether;
+    const Index together = std::min(kImagesTogether, images - first), i = task - first * blocks;
+    const Index image = first + i % together;
+    return {image / lattice_.groups, image % lattice_.groups, i / together};
+  }
 
   Index work() const {
     Index depth = 0;
@@ -159,12 +168,12 @@ class DirectConvolution {
     const Index pixels = rows_ * lattice_.result.w;
     if (!in_place_) {
       // Only the side columns need zeros, and no load touches them.
-      worker.band = Buffer<T>(lattice_.source_channels() * channel_stride_);
+      worker.band = worker_buffer<T>(lattice_.source_channels() * channel_stride_);
       clear_band(lattice_.source_channels(), channel_stride_, worker.band.get());
     }
-    worker.tile = Buffer<T>(pixels * tile_pitch_);
-    worker.a_rows = Buffer<std::int32_t>(pixels);
-    worker.c_rows = Buffer<std::int32_t>(pixels);
+    worker.tile = worker_buffer<T>(pixels * tile_pitch_);
+    worker.a_rows = worker_buffer<std::int32_t>(pixels);
+    worker.c_rows = worker_buffer<std::int32_t>(pixels);
   }
 
   // Lists a block's runs and pixels; consecutive tasks of a worker mostly share them.

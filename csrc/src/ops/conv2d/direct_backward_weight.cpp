@@ -52,14 +52,15 @@ class BackwardWeight {
     std::vector<Worker> scratch(static_cast<std::size_t>(workers.count));
     for (Worker& worker : scratch) allocate(worker);
     parallel_for(tasks, workers, [&](Index task, int worker) {
-      accumulate(scratch[static_cast<std::size_t>(worker)], task % parts_, task / parts_ % splits_,
-                 task / parts_ / splits_);
+      const Index group = task % shape_.groups, split = task / shape_.groups % splits_;
+      accumulate(scratch[static_cast<std::size_t>(worker)], task / shape_.groups / splits_, split,
+                 group);
     });
     combine(grad_weight);
   }
 
  private:
-  struct Worker {
+  struct alignas(kApart) Worker {
     Buffer<T> band, grad;
     Buffer<std::int32_t> a_rows, a_cols, c_rows;
     Index split = -1, first_row = -1;  // what the offsets and the cleared band belong to
@@ -114,11 +115,11 @@ class BackwardWeight {
   void allocate(Worker& worker) const {
     const Index channels = ceil_divide(shape_.group_in(), splits_);
     const Index pixels = images_ * rows_ * shape_.output.w;
-    if (!in_place_) worker.band = Buffer<T>(images_ * channels * channel_stride_);
-    worker.grad = Buffer<T>(pixels * table_.lanes * table_.gemm.vectors);
-    worker.a_rows = Buffer<std::int32_t>(channels * shape_.taps());
-    worker.c_rows = Buffer<std::int32_t>(channels * shape_.taps());
-    worker.a_cols = Buffer<std::int32_t>(pixels);
+    if (!in_place_) worker.band = worker_buffer<T>(images_ * channels * channel_stride_);
+    worker.grad = worker_buffer<T>(pixels * table_.lanes * table_.gemm.vectors);
+    worker.a_rows = worker_buffer<std::int32_t>(channels * shape_.taps());
+    worker.c_rows = worker_buffer<std::int32_t>(channels * shape_.taps());
+    worker.a_cols = worker_buffer<std::int32_t>(pixels);
   }
 
   void accumulate(Worker& worker, Index part, Index split, Index group) const {

@@ -22,6 +22,7 @@ namespace {
 
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kSummedPixels = 512;     // in T
+constexpr Index kFewestParts = 4;        // of the images, if there are so many
 constexpr Index kMostTasks = 32;         // each has sums of its own, which are filled and added up
 constexpr Index kStripBytes = 24 << 10;  // grads and rows of a channel that stay in the first cache
 
@@ -40,7 +41,7 @@ class BackwardWeight {
     const Index rows = band_.most_rows();
     bands_ = std::max<Index>(1, kSummedPixels / (rows * shape.output.w));
     items_ = ceil_divide(shape.input.n * blocks(), bands_);
-    parts_ = std::min(items_, ceil_divide(kMostTasks, lane_blocks_));
+    parts_ = std::min(items_, std::max(kFewestParts, ceil_divide(kMostTasks, lane_blocks_)));
     for (Index i = 0; i < rows * shape.output.w; ++i) {
       places_[i] = static_cast<std::int32_t>(i * table_.lanes);
     }
@@ -57,12 +58,12 @@ class BackwardWeight {
     const WorkerScratch<T> short_sums(workers.count, row_sums_);
     const Buffer<double> sums(tasks * row_sums_);
     parallel_for(tasks, workers, [&](Index task, int worker) {
-      const Index part = task % parts_, group = task / parts_ * table_.lanes;
+      const Index part = task / lane_blocks_, block = task % lane_blocks_;
       const Scratch scratch{bands.of(worker), grads.of(worker), short_sums.of(worker)};
-      double* const total = sums.get() + task * row_sums_;
+      double* const total = sums.get() + (block * parts_ + part) * row_sums_;
       std::fill_n(total, row_sums_, 0.0);
       for (Index item = items_ * part / parts_; item < items_ * (part + 1) / parts_; ++item) {
-        add_item(grad_output, input, group, item, scratch, total);
+        add_item(grad_output, input, block * table_.lanes, item, scratch, total);
       }
     });
     const Index results = shape_.group_out();

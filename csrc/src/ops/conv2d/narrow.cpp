@@ -68,7 +68,7 @@ class NarrowConvolution {
   void run(const T* source, const T* weight, Index weight_group, const Conv2dEpilogue<T>& epilogue,
            T* result) const {
     const Index images = lattice_.result.n * lattice_.groups;
-    const Index tasks = images * static_cast<Index>(blocks_.size());
+    const Index blocks = static_cast<Index>(blocks_.size()), tasks = images * blocks;
     const Index multiply_adds =
         images * lattice_.source.pixels() * products_ * lattice_.source_channels();
     const Workers workers{
@@ -76,7 +76,7 @@ class NarrowConvolution {
     const WorkerScratch<T> packed(workers.count, packed_depth() * widest_panel());
     const WorkerScratch<T> products(workers.count, products_ * stride_ + 2 * room_);
     parallel_for(tasks, workers, [&](Index task, int worker) {
-      const Index image = task % images, group = image % lattice_.groups;
+      const Index image = task / blocks, group = image % lattice_.groups;
       const Index channels = lattice_.result_channels();
       const T* from = source + image * lattice_.source_channels() * lattice_.source.pixels();
       const Index at = image * channels * lattice_.result.pixels();
@@ -86,7 +86,7 @@ class NarrowConvolution {
       const Job job{behind(epilogue.bias.data, group * channels),
                     behind(epilogue.residual.data, at), epilogue.activation, result + at};
       T* sums = products.of(worker) + room_;
-      for (const Chunk& chunk : blocks_[static_cast<std::size_t>(task / images)]) {
+      for (const Chunk& chunk : blocks_[static_cast<std::size_t>(task % blocks)]) {
         multiply(chunk, from, weight + group * weight_group, packed.of(worker), sums);
         for (const RowSum& rows : chunk.sums) add_up(rows, sums, job);
       }
