@@ -15,6 +15,7 @@ WeightTransform::WeightTransform(const KernelTable<float>& table, const Conv2dSh
                                  Pass pass, const float* weight, const float* scale)
     : table_(table),
       channels_(shape.input.c),
+      size_(shape.weight_size()),
       pass_(pass),
       weight_(weight),
       filters_(table, weight, shape.input.c * 9, scale) {}
@@ -54,17 +55,19 @@ void WeightTransform::run_forward(const PanelLayout& panels, Index panel, Index 
   }
 }
 
-// by_tap: [tap][c] of one output channel.
+// by_tap: [tap][c] of one output channel. Nine columns are transposed one by one where a vector has
+// more: as many as it has are read then, also of the filters behind, as long as there are some.
 void WeightTransform::run_backward(const PanelLayout& panels, Index panel, Index begin, Index end,
                                    float* by_tap, float* planes, Index stride) const {
-  const Index width = panels.width(panel);
-  std::fill_n(by_tap, 9 * width, 0.0f);
+  const Index width = panels.width(panel), used = panels.used(panel);
+  const Index read = std::max<Index>(9, table_.lanes);
+  std::fill_n(by_tap, read * width, 0.0f);
   const float* taps[9];
   for (Index tap = 0; tap < 9; ++tap) taps[tap] = by_tap + (8 - tap) * width;
   for (Index o = begin; o < end; ++o) {
-    table_.gemm.transpose(panels.used(panel), 9,
-                          weight_ + (o * channels_ + panels.first_column(panel)) * 9, 9, by_tap,
-                          width);
+    const Index first = (o * channels_ + panels.first_column(panel)) * 9;
+    const Index columns = first + (used - 1) * 9 + read <= size_ ? read : 9;
+    table_.gemm.transpose(used, columns, weight_ + first, 9, by_tap, width);
     table_.winograd.weight(taps, width, planes + o * width, stride);
   }
 }

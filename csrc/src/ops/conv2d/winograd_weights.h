@@ -30,6 +30,7 @@ class WeightTransform {
 
   const KernelTable<float>& table_;
   Index channels_;  // of the input
+  Index size_;      // of the weight
   Pass pass_;
   const float* weight_;
   ScaledFilters<float> filters_;
