@@ -25,6 +25,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import gemm
 from chart import draw
 from kernels import PASSES, cases
 from report_extras import avx2_section, overhead_section, products_section
@@ -164,11 +165,25 @@ def check_completeness(files: Files) -> None:
     if files.held is not None:
         aimed_at = [title for title in titles if title.split(",")[0] in STEP_TARGETS["avx2"]]
         check_all("train_step_avx2", aimed_at, (each["network"] for each in files.held["results"]))
+    if files.products is not None:
+        check_products(files.products["rows"])
     if files.overhead is not None:
         from overhead import OPERATIONS, OPTIMIZERS
 
         check_all("overhead", OPERATIONS, files.overhead["operations"])
         check_all("overhead", OPTIMIZERS, files.overhead["steps"])
+
+
+def check_products(rows: list[dict[str, Any]]) -> None:
+    """Every product with every number of threads that any was measured with."""
+    expected = (
+        f"{case['name']} {product}, threads {threads}"
+        for threads in sorted({row["threads"] for row in rows})
+        for case in gemm.cases("")
+        for product in gemm.PRODUCTS.values()
+    )
+    found = (f"{row['name']} {row['product']}, threads {row['threads']}" for row in rows)
+    check_all("gemm", expected, found)
 
 
 def check_all(file: str, expected: Iterable[str], found: Iterable[str]) -> None:
@@ -189,7 +204,7 @@ def page(files: Files, figure: str) -> str:
     parts = [
         INTRODUCTION,
         setup(files.steps, [each for each in files[1:] if each is not None]),
-        *targets_section(by_level, *files[:4], files.overhead),
+        *targets_section(by_level, *files[:4], files.products, files.overhead),
         slower(results, rows, files.held, files.products),
         f"![Speed in relation to PyTorch's best, by network and by convolution]({figure})\n",
         *steps_sections(results),

@@ -24,6 +24,10 @@ CONVOLUTIONS_MEAN, CONVOLUTION_LEAST = 1.5, 0.95
 THREADS_NETWORK, THREADS = "resnet18", 1.85
 ACCURACY = 2.0
 MEMORY = 0.6
+# Of products whose least size is at least so much.
+PRODUCTS = {"share": ("of peak", 256, 0.85), "ratio": ("beside OpenBLAS", 64, 1.0)}
+# A batch's share of a plain pass over memory: as fast, less what two measurements of one differ by.
+BATCHES, OF_MEMORY = (1, 4, 8), 0.95
 
 WAYS = {
     "forward": "Python in an operation, forward, us, most",
@@ -35,8 +39,9 @@ INTRODUCTION = """\
 
 What was aimed at, and what the files of this page say of it. Speeds are in relation to PyTorch's
 best; memory is in relation to the least of PyTorch's. The mean of convolutions is over all shapes
-and passes of this page. [Targets that are missed](missed-targets.md) says where their time goes,
-and what was tried.
+and passes of this page. Of matrix products the least of all is meant: "of peak" from 256x256x256
+up, beside OpenBLAS from 64x64x64 up, and for small batches the share of a plain pass over memory.
+[Targets that are missed](missed-targets.md) says where their time goes, and what was tried.
 """
 
 
@@ -63,6 +68,7 @@ def targets_section(
     kernels: dict[str, Any],
     limits: dict[str, Any],
     accuracy: dict[str, Any],
+    products: dict[str, Any] | None,
     overhead: dict[str, Any] | None,
 ) -> list[str]:
     """The table, and by name the convolutions that miss theirs."""
@@ -72,6 +78,7 @@ def targets_section(
         scaling_target(limits["results"]),
         Target(f"time to an accuracy of {accuracy['target']}", ACCURACY, accuracy["ratio"]),
         *memory_targets(steps["results"]),
+        *product_targets([] if products is None else products["rows"], steps["threads"]),
         *overhead_targets(overhead),
     ]
     body = [target.row() for target in targets]
@@ -141,6 +148,39 @@ def memory_targets(results: list[dict[str, Any]]) -> list[Target]:
         share = ours / min(peaks.values())
         found.append(Target(f"peak memory of {name}", MEMORY, share, most=True))
     return found
+
+
+def product_targets(rows: list[dict[str, Any]], threads: int) -> list[Target]:
+    """The least with one thread and with as many as in the other files; by batch with either."""
+    large = [
+        Target(
+            f"matrix products from {size}^3 up, {title}, threads {count}",
+            bound,
+            min((row[key] for row in of_size(rows, size, count)), default=None),
+        )
+        for key, (title, size, bound) in PRODUCTS.items()
+        for count in sorted({1, threads})
+    ]
+    shares = [
+        (least_size(row), row["gbytes"] / row["copy_gbytes"]) for row in rows if "gbytes" in row
+    ]
+    return large + [
+        Target(
+            f"matrix products of batch {batch}, of memory",
+            OF_MEMORY,
+            min((share for size, share in shares if size == batch), default=None),
+        )
+        for batch in BATCHES
+    ]
+
+
+def of_size(rows: list[dict[str, Any]], size: int, threads: int) -> list[dict[str, Any]]:
+    return [row for row in rows if row["threads"] == threads and least_size(row) >= size]
+
+
+def least_size(row: dict[str, Any]) -> int:
+    """Of a product for a small batch, the batch: weights are larger."""
+    return min(row[size] for size in "mnk")
 
 
 def overhead_targets(overhead: dict[str, Any] | None) -> list[Target]:
