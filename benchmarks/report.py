@@ -172,6 +172,7 @@ def check_completeness(files: Files) -> None:
 
         check_all("overhead", OPERATIONS, files.overhead["operations"])
         check_all("overhead", OPTIMIZERS, files.overhead["steps"])
+        check_steps(files.overhead["steps"])
 
 
 def check_products(rows: list[dict[str, Any]]) -> None:
@@ -184,6 +185,16 @@ def check_products(rows: list[dict[str, Any]]) -> None:
     )
     found = (f"{row['name']} {row['product']}, threads {row['threads']}" for row in rows)
     check_all("gemm", expected, found)
+
+
+def check_steps(steps: dict[str, Any]) -> None:
+    """Refuse a step that took less than the traffic in it: it would pass for met."""
+    for name, row in steps.items():
+        if row["beyond"] < 0:
+            raise SystemExit(
+                f"report: overhead.json has a step of {name} that took less than its traffic; "
+                "measure it again with benchmarks/overhead.py"
+            )
 
 
 def check_all(file: str, expected: Iterable[str], found: Iterable[str]) -> None:

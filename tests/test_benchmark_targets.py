@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import os
@@ -276,6 +277,38 @@ def test_overhead_of_some_operations_alone_is_refused(folder):
     put(folder, overhead={**OVERHEAD, "operations": operations})
     with pytest.raises(SystemExit, match=r"^report: overhead.json lacks exp$"):
         run(folder)
+
+
+def test_a_step_that_took_less_than_its_traffic_is_refused(folder):
+    noise = {**OVERHEAD["steps"]["Adam"], "step": 20.0, "beyond": -1.0}
+    put(folder, overhead={**OVERHEAD, "steps": {**OVERHEAD["steps"], "Adam": noise}})
+    with pytest.raises(
+        SystemExit,
+        match=r"^report: overhead.json has a step of Adam that took less than its traffic; ",
+    ):
+        run(folder)
+
+
+def turns(step: float, traffic: float) -> list[list[float]]:
+    return [3 * [step], 3 * [traffic], 3 * [1.0]]
+
+
+def test_a_step_faster_than_its_traffic_is_measured_again(monkeypatch):
+    answers = iter([turns(20.0, 21.0), turns(40.0, 30.0), [3 * [2.0]]])
+    monkeypatch.setattr(overhead, "in_turn", lambda *arguments: next(answers))
+    row = overhead.measure_step("SGD", argparse.Namespace(rounds=3, calls=1))
+    figures = {"step": 40.0, "traffic": 30.0, "beyond": 10.0, "rule": 1.0, "zero_grad": 2.0}
+    assert row == figures
+
+
+def test_a_step_always_faster_than_its_traffic_gives_no_figure(monkeypatch):
+    monkeypatch.setattr(overhead, "in_turn", lambda *arguments: turns(20.0, 21.0))
+    with pytest.raises(
+        SystemExit,
+        match=r"^overhead: a step of SGD took less than its traffic alone in 5 measurements "
+        r"\(20.0 and 21.0 us in the last\); measure when nothing else runs$",
+    ):
+        overhead.measure_step("SGD", argparse.Namespace(rounds=3, calls=1))
 
 
 @pytest.mark.parametrize("level", ["baseline", "avx2"])
