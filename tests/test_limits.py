@@ -37,6 +37,7 @@ TOO_BIG = {
     "batch_norm": lambda: F.batch_norm(IMAGES, None, None, training=True),
     "cross_entropy": lambda: F.cross_entropy(ROWS, np.broadcast_to(np.int64(0), 2**44)),
     "empty": lambda: _core.empty((2**44,), np.float32),
+    "zeros": lambda: _core.zeros((2**44,), np.float32),
 }
 
 
@@ -52,6 +53,7 @@ REFUSED = [
     (lambda: convolite.conv2d([[1], [1, 2]], 1), "conv2d: input must have rows of one length"),
     (lambda: _core.empty((-1, 2), np.float32), r"empty: shape must not be negative, got \(-1, 2\)"),
     (lambda: _core.empty((2**40, 2**40), np.float32), "empty: sizes overflow 64 bits"),
+    (lambda: _core.zeros((2, -1), np.float32), r"zeros: shape must not be negative, got \(2, -1\)"),
     (
         lambda: F.adaptive_avg_pool2d(repeated(4, 1, 1), 2**31 - 1),
         r"adaptive_avg_pool2d: output_size must give fewer than 2\^60 elements, got 2147483647",

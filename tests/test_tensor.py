@@ -208,6 +208,18 @@ def test_changes_of_shape_and_indexing(change, same, rng):
     check_gradients(change, [array], rng)
 
 
+def test_gradients_of_indexing_and_stacked_products_lie_in_the_cores_aligned_memory():
+    stack = convolite.tensor(np.ones((3, 40, 50), np.float32), requires_grad=True)
+    product = stack @ convolite.tensor(np.ones((50, 60), np.float32))
+    rows, picked = (Tensor(np.ones((300, 400)), requires_grad=True) for _ in range(2))
+    rows[1:7].sum().backward()
+    picked[[0, 2, 2]].sum().backward()
+    product.sum().backward()
+    for array in (product.numpy(), *(each.grad.numpy() for each in (stack, rows, picked))):
+        assert type(array.base).__name__ == "PyCapsule"
+        assert array.ctypes.data % 64 == 0
+
+
 def test_iteration_gives_rows_with_gradients():
     tensor = convolite.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
     first, second = tensor

@@ -1,6 +1,8 @@
 // convolite._core's view of the runtime: threads, instruction set, memory.
 #include <convolite/runtime.h>
 
+#include <cstring>
+
 #include "arrays.h"
 
 namespace convolite::python {
@@ -36,14 +38,24 @@ py::dict statistics() {
   return result;
 }
 
-py::array empty(const Shape& shape, const py::object& dtype_like) {
+py::array uninitialised(const char* op, const Shape& shape, const py::object& dtype_like) {
   const py::array like(py::dtype::from_args(dtype_like), Shape{0});
   for (const Index extent : shape) {
-    if (extent < 0) fail("empty: shape must not be negative, got ", shape_text(shape));
+    if (extent < 0) fail(op, ": shape must not be negative, got ", shape_text(shape));
   }
-  return dispatch("empty", "dtype", like, [&](auto zero) -> py::array {
-    return Output<decltype(zero)>("empty", shape).array();
+  return dispatch(op, "dtype", like, [&](auto zero) -> py::array {
+    return Output<decltype(zero)>(op, shape).array();
   });
+}
+
+py::array empty(const Shape& shape, const py::object& dtype_like) {
+  return uninitialised("empty", shape, dtype_like);
+}
+
+py::array zeros(const Shape& shape, const py::object& dtype_like) {
+  py::array array = uninitialised("zeros", shape, dtype_like);
+  std::memset(array.mutable_data(), 0, static_cast<std::size_t>(array.nbytes()));
+  return array;
 }
 
 }  // namespace
@@ -59,6 +71,7 @@ void bind_runtime(py::module_& module) {
   module.def("release_memory", release_memory);
   module.def("set_buffer_poison", set_buffer_poison, py::arg("on"));
   module.def("empty", empty, py::arg("shape"), py::arg("dtype"));
+  module.def("zeros", zeros, py::arg("shape"), py::arg("dtype"));
 }
 
 }  // namespace convolite::python

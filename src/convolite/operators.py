@@ -312,7 +312,7 @@ def _stacked_matmul(left: Array, right: Array) -> Array:
     stack = np.broadcast_shapes(left.shape[:-2], right.shape[:-2])
     left = np.broadcast_to(left, stack + left.shape[-2:])
     right = np.broadcast_to(right, stack + right.shape[-2:])
-    output = np.empty((*stack, left.shape[-2], right.shape[-1]), left.dtype)
+    output = _core.empty((*stack, left.shape[-2], right.shape[-1]), left.dtype)
     for position in np.ndindex(*stack):
         output[position] = _core.matmul(left[position], right[position])
     return output

@@ -111,7 +111,7 @@ class Index(Function):
     @staticmethod
     def backward(ctx: Context, grad_output: Array) -> Gradients:
         shape, index = ctx.saved
-        grad_input = np.zeros(shape, grad_output.dtype)
+        grad_input = _core.zeros(shape, grad_output.dtype)
         if _picks_once(index):
             grad_input[index] = grad_output
         else:
