@@ -23,6 +23,10 @@ RULES = {
     "AdamW": lambda p: optim.AdamW(p, 0.1),
     "RMSprop": lambda p: optim.RMSprop(p, 0.1),
 }
+REFUSABLE = {
+    **RULES,
+    "RMSprop, all": lambda p: optim.RMSprop(p, 0.1, momentum=0.9, centered=True),
+}
 
 
 class Followed:
@@ -239,10 +243,10 @@ def test_a_model_in_another_type_goes_on_only_with_a_state_of_that_type(name, rn
 
 
 @pytest.mark.parametrize("steps", [0, 2])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize("name", REFUSABLE)
 def test_a_refused_step_changes_nothing(name, steps, rng):
     parameters = [convolite.tensor(rng.random(shape), requires_grad=True) for shape in SHAPES]
-    optimizer = RULES[name](parameters)
+    optimizer = REFUSABLE[name](parameters)
     for parameter in parameters:
         parameter.grad = rng.random(parameter.shape)
     for _ in range(steps):
@@ -258,7 +262,6 @@ def test_a_refused_step_changes_nothing(name, steps, rng):
     for parameter, value, state in zip(parameters, values, states, strict=True):
         np.testing.assert_array_equal(parameter.numpy(), value)
         after = optimizer.state.get(parameter, {})
-        if name != "RMSprop" or steps:
-            assert list(after) == list(state)
+        assert list(after) == list(state)
         for key, before in state.items():
             np.testing.assert_array_equal(after[key], before)

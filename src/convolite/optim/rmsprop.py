@@ -10,6 +10,8 @@ from convolite._args import flag, not_negative
 from convolite.autograd import Array
 from convolite.optim.optimizer import Batch, Group, Optimizer, zeros_like
 
+Kept = dict[str, list[Array]]  # by name, an array for each parameter
+
 
 class RMSprop(Optimizer):
     """RMSprop, Tieleman and Hinton 2012 (lecture 6.5), with PyTorch's place for eps.
@@ -72,12 +74,13 @@ class RMSprop(Optimizer):
 
     def _update(self, group: Group) -> None:
         for batch in self._batches(group):
+            begun: Kept = {}
             _core.rmsprop_step(
                 batch.arrays,
                 batch.gradients,
-                self._kept(batch, "square_avg"),
-                self._kept(batch, "grad_avg") if group["centered"] else [],
-                self._kept(batch, "momentum_buffer") if group["momentum"] else [],
+                _kept(batch, "square_avg", begun),
+                _kept(batch, "grad_avg", begun) if group["centered"] else [],
+                _kept(batch, "momentum_buffer", begun) if group["momentum"] else [],
                 group["lr"],
                 group["alpha"],
                 group["eps"],
@@ -85,15 +88,21 @@ class RMSprop(Optimizer):
                 group["momentum"],
                 bool(group["centered"]),
             )
+            # Only now: the core may have refused the step.
+            for name, arrays in begun.items():
+                for parameter, array in zip(batch.parameters, arrays, strict=True):
+                    self.state.setdefault(parameter, {})[name] = array
 
-    def _kept(self, batch: Batch, name: str) -> list[Array]:
-        """What is remembered under `name` about each parameter: zeros before the first step."""
-        try:
-            return [state[name] for state in batch.states]
-        except KeyError:
-            members = zip(batch.parameters, batch.arrays, batch.states, strict=True)
-            new = {parameter: array for parameter, array, state in members if name not in state}
-            for parameter, zeros in zip(new, zeros_like([*new.values()]), strict=True):
-                self.state.setdefault(parameter, {})[name] = zeros
-            batch.states = [self.state[parameter] for parameter in batch.parameters]
+
+def _kept(batch: Batch, name: str, begun: Kept) -> list[Array]:
+    """What is remembered under `name` about each parameter: zeros before the first step.
+
+    Where there are such zeros, `begun` takes the list.
+    """
+    try:
         return [state[name] for state in batch.states]
+    except KeyError:
+        members = list(zip(batch.arrays, batch.states, strict=True))
+        zeros = iter(zeros_like([array for array, state in members if name not in state]))
+        begun[name] = [state[name] if name in state else next(zeros) for state in batch.states]
+        return begun[name]
