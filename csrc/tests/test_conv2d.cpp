@@ -98,10 +98,6 @@ void check_rounding(const NaiveConv2d& p, std::uint64_t seed) {
   check_passes<double>(p, given, values, scale);
 }
 
-bool runs_fast(const NaiveConv2d& p, Pass pass) {
-  return conv2d_explain<float>(shape_of(p), pass).back().method == "winograd";
-}
-
 // Winograd's transforms share the rounding of the largest sum among the results of a tile, and add
 // to it.
 void check_fast(const NaiveConv2d& p, std::uint64_t seed) {
@@ -112,7 +108,7 @@ void check_fast(const NaiveConv2d& p, std::uint64_t seed) {
     std::fill(each->begin(), each->end(), 4 * *std::max_element(each->begin(), each->end()));
   }
   for (const Pass pass : {Pass::forward, Pass::backward_input, Pass::backward_weight}) {
-    EXPECT_TRUE(runs_fast(p, pass));
+    EXPECT_EQ("winograd", method_of(p, pass));
   }
   check_passes<float>(p, given, values, scale);
 }
@@ -138,14 +134,6 @@ class SmallConv2dCases : public ::testing::TestWithParam<Case> {};
 
 TEST_P(SmallConv2dCases, normal_numbers_err_by_rounding_only) {
   check_rounding(problem_of(GetParam()), 2);
-}
-
-std::vector<Case> small_cases() {
-  std::vector<Case> rows = load_cases("conv2d", "test");
-  rows.erase(std::remove_if(rows.begin(), rows.end(),
-                            [](const Case& row) { return row.text("use") == "both"; }),
-             rows.end());
-  return rows;
 }
 
 INSTANTIATE_TEST_SUITE_P(rows, SmallConv2dCases, ::testing::ValuesIn(small_cases()),
@@ -174,13 +162,7 @@ TEST(Conv2d, uneven_groups_over_several_blocks_give_the_exact_sums) {
 }
 
 TEST(Conv2d, random_sizes_give_the_exact_sums) {
-  for (std::uint64_t seed = 100; seed < 130; ++seed) {
-    Numbers numbers(seed);
-    const NaiveConv2d p = random_problem(numbers);
-    SCOPED_TRACE(described(p));
-    check_exact(p, seed);
-    if (HasFatalFailure()) return;
-  }
+  check_random(100, 30, random_problem, check_exact);
 }
 
 TEST(Conv2dWinograd, images_of_any_size_err_little) {
@@ -215,7 +197,7 @@ TEST(Conv2dWinograd, keeps_nan_in_its_windows) {
     given.input[image * p.c * p.h * p.w + 100] = std::numeric_limits<double>::quiet_NaN();
   }
   const Argument<float> input(given.input), weight(given.weight), bias(given.bias);
-  ASSERT_TRUE(runs_fast(p, Pass::forward));
+  ASSERT_EQ("winograd", method_of(p));
   check_everywhere<float>({answers(p, given).output, {}}, [&](Edge edge, Span<float> output) {
     conv2d_forward<float>(shape_of(p), input(edge), weight(edge), bias(edge), Activation::none,
                           output);
@@ -236,14 +218,10 @@ NaiveConv2d random_narrow_problem(Numbers& numbers) {
 }
 
 TEST(Conv2dNarrow, random_sizes_give_the_exact_sums) {
-  for (std::uint64_t seed = 400; seed < 412; ++seed) {
-    Numbers numbers(seed);
-    const NaiveConv2d p = random_narrow_problem(numbers);
-    SCOPED_TRACE(described(p));
-    EXPECT_EQ("narrow", conv2d_explain<float>(shape_of(p), Pass::forward).back().method);
+  check_random(400, 12, random_narrow_problem, [](const NaiveConv2d& p, std::uint64_t seed) {
+    EXPECT_EQ("narrow", method_of(p));
     check_exact(p, seed);
-    if (HasFatalFailure()) return;
-  }
+  });
 }
 
 TEST(Conv2dNarrow, sums_of_several_chunks_are_clamped_when_they_are_whole) {
@@ -289,14 +267,10 @@ NaiveConv2d random_depthwise_problem(Numbers& numbers) {
 }
 
 TEST(Conv2dDepthwise, random_sizes_give_the_exact_sums) {
-  for (std::uint64_t seed = 300; seed < 320; ++seed) {
-    Numbers numbers(seed);
-    const NaiveConv2d p = random_depthwise_problem(numbers);
-    SCOPED_TRACE(described(p));
-    EXPECT_EQ("depthwise", conv2d_explain<float>(shape_of(p), Pass::forward).back().method);
+  check_random(300, 20, random_depthwise_problem, [](const NaiveConv2d& p, std::uint64_t seed) {
+    EXPECT_EQ("depthwise", method_of(p));
     check_exact(p, seed);
-    if (HasFatalFailure()) return;
-  }
+  });
 }
 
 TEST(Conv2dDepthwise, rows_of_one_band_keep_nothing_of_the_band_before) {

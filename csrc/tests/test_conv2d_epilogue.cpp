@@ -90,10 +90,6 @@ void check_exact(const NaiveConv2d& p, std::uint64_t seed) {
   }
 }
 
-std::string method_of(const NaiveConv2d& p) {
-  return conv2d_explain<float>(shape_of(p), Pass::forward).back().method;
-}
-
 // Winograd's transforms share the rounding of the largest sum of a tile, and add to it.
 void check_winograd(const NaiveConv2d& p, std::uint64_t seed) {
   ASSERT_EQ("winograd", method_of(p));
@@ -113,15 +109,6 @@ TEST_P(EpilogueCases, integers_give_the_exact_sums) {
   check_exact(problem_of(GetParam()), 1);
 }
 
-// Those of "both" are as large as layers, and their methods are among the others'.
-std::vector<Case> small_cases() {
-  std::vector<Case> rows = load_cases("conv2d", "test");
-  rows.erase(std::remove_if(rows.begin(), rows.end(),
-                            [](const Case& row) { return row.text("use") == "both"; }),
-             rows.end());
-  return rows;
-}
-
 INSTANTIATE_TEST_SUITE_P(rows, EpilogueCases, ::testing::ValuesIn(small_cases()),
                          [](const auto& row) { return row.param.name(); });
 
@@ -135,13 +122,7 @@ TEST(Epilogue, cases_meet_every_exact_method) {
 }
 
 TEST(Epilogue, random_sizes_give_the_exact_sums) {
-  for (std::uint64_t seed = 400; seed < 412; ++seed) {
-    Numbers numbers(seed);
-    const NaiveConv2d p = random_problem(numbers);
-    SCOPED_TRACE(described(p));
-    check_exact(p, seed);
-    if (HasFatalFailure()) return;
-  }
+  check_random(400, 12, random_problem, check_exact);
 }
 
 TEST(Epilogue, normal_numbers_err_by_rounding_only) {

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <convolite/conv2d.h>
+#include <gtest/gtest.h>
 
 #include <algorithm>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "naive/conv2d.h"
 #include "support/arrays.h"
@@ -20,10 +22,23 @@ inline NaiveConv2d problem_of(const Case& row) {
           row["pad_right"], row["dil_h"],   row["dil_w"],      row["groups"]};
 }
 
+// The rows of "test" alone: those of "both" are as large as layers, and take the same methods.
+inline std::vector<Case> small_cases() {
+  std::vector<Case> rows = load_cases("conv2d", "test");
+  rows.erase(std::remove_if(rows.begin(), rows.end(),
+                            [](const Case& row) { return row.text("use") == "both"; }),
+             rows.end());
+  return rows;
+}
+
 inline Conv2dShape shape_of(const NaiveConv2d& p) {
   return Conv2dShape::infer({p.n, p.c, p.h, p.w}, {p.oc, p.c / p.groups, p.kh, p.kw},
                             {p.stride_h, p.stride_w}, {p.top, p.bottom, p.left, p.right},
                             {p.dil_h, p.dil_w}, p.groups);
+}
+
+inline std::string method_of(const NaiveConv2d& p, Pass pass = Pass::forward) {
+  return conv2d_explain<float>(shape_of(p), pass).back().method;
 }
 
 // The same size with the usual attributes: square kernel, stride and padding, one group.
@@ -62,6 +77,18 @@ inline std::string described(const NaiveConv2d& p) {
     text << value << ",";
   }
   return "row for cases/conv2d.csv: random," + text.str() + "test";
+}
+
+// check(problem, seed) for what `draw` makes of the seeds from `first` on, to the first failure.
+template <class Draw, class Check>
+void check_random(std::uint64_t first, std::uint64_t count, Draw&& draw, Check&& check) {
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
+    Numbers numbers(seed);
+    const NaiveConv2d p = draw(numbers);
+    SCOPED_TRACE(described(p));
+    check(p, seed);
+    if (::testing::Test::HasFatalFailure()) return;
+  }
 }
 
 }  // namespace convolite::testing
