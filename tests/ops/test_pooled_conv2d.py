@@ -171,6 +171,41 @@ def test_layers_in_a_row_run_in_one_pass(order, shape, rng, monkeypatch) -> None
     assert len(calls) == 1
 
 
+def trained(model, images, grad_output, fused) -> list[np.ndarray]:
+    """The output and all gradients of the layers, run together or each by itself."""
+    model.zero_grad()
+    leaf = convolite.tensor(images, requires_grad=True)
+    convolite.set_fusion(fused)
+    try:
+        output = model(leaf)
+    finally:
+        convolite.set_fusion(True)
+    output.backward(grad_output)
+    leaves = [leaf, *model.parameters()]
+    return [output.numpy(), *(each.grad.numpy().copy() for each in leaves)]
+
+
+# As many images as three threads take to the cache: with fewer the parts run one by one.
+@pytest.mark.parametrize(
+    ("channels", "side", "filters", "method"), [(1, 28, 32, "direct"), (32, 13, 64, "winograd")]
+)
+def test_fusion_changes_no_bit_of_a_training(
+    channels, side, filters, method, threads, isa, rng
+) -> None:
+    model = nn.Sequential(nn.Conv2d(channels, filters, 3), nn.ReLU(), nn.MaxPool2d(2))
+    images = normals(rng, (50, channels, side, side), np.float32)
+    chosen = [
+        (choice.computation, choice.method)
+        for choice in convolite.explain(model, images.shape).choices
+    ]
+    assert ("forward", method) in chosen
+    assert ("forward", "merged") in chosen
+    grad_output = normals(rng, model(images).shape, np.float32)
+    together, apart = (trained(model, images, grad_output, fused) for fused in (True, False))
+    for one, other in zip(together, apart, strict=True):
+        assert_same_bits(one, other)
+
+
 def test_pooling_that_does_not_fit_is_refused() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.MaxPool2d(5))
     with pytest.raises(ValueError, match=r"^max_pool2d: "):
