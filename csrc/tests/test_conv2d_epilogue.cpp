@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <set>
+#include <string>
 
 #include "naive/conv2d.h"
 #include "support/arrays.h"
@@ -91,8 +92,10 @@ void check_exact(const NaiveConv2d& p, std::uint64_t seed) {
 }
 
 // Winograd's transforms share the rounding of the largest sum of a tile, and add to it.
-void check_winograd(const NaiveConv2d& p, std::uint64_t seed) {
-  ASSERT_EQ("winograd", method_of(p));
+void check_winograd(const NaiveConv2d& p, std::uint64_t seed, const std::string& order) {
+  const Conv2dChoice choice = conv2d_explain<float>(shape_of(p), Pass::forward).back();
+  ASSERT_EQ("winograd", choice.method);
+  ASSERT_NE(std::string::npos, choice.reason.find(order));
   const Operands given = normals(p, seed);
   const Operands sizes{absolute(given.input), absolute(given.weight), absolute(given.bias),
                        absolute(given.scale), absolute(given.residual)};
@@ -140,12 +143,12 @@ TEST(Epilogue, normal_numbers_err_by_rounding_only) {
 }
 
 TEST(EpilogueWinograd, tile_by_tile_errs_little) {
-  check_winograd(plain(3, 24, 13, 37, 3, 1, 1), 3);
-  check_winograd(plain(1, 17, 70, 20, 3, 1, 0), 4);
+  check_winograd(plain(3, 24, 13, 37, 3, 1, 1), 3, "tile by tile");
+  check_winograd(plain(1, 17, 70, 20, 3, 1, 0), 4, "tile by tile");
 }
 
 TEST(EpilogueWinograd, channel_by_channel_errs_little) {
-  check_winograd(plain(2, 130, 9, 259, 3, 1, 1), 5);
+  check_winograd(plain(2, 130, 9, 259, 3, 1, 1), 5, "channel by channel");
 }
 
 // Images with NaN are computed anew by the direct method, with their own part of the residual.

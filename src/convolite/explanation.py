@@ -43,6 +43,11 @@ class Explanation:
 def explain(module: Module, input_shape: tuple[int, ...]) -> Explanation:
     """Name, layer by layer, the method chosen for each pass and why. Print the result to read it.
 
+    Behind a semicolon stands the form of a method that has several. Winograd's goes tile by tile,
+    or channel by channel where the transformed filters outgrow the cache. The depthwise one has
+    pixels of rows as lanes, read where they lie or from planes copied to a padded band, or
+    channels as lanes.
+
     Parameters
     ----------
     module : Module

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convolite import _core, reference
+import convolite
+from convolite import _core, nn, reference
 from ops.test_conv2d import CORE, DTYPES, REFERENCE, make_problem, with_arrays
 from support.arrays import integers, normals
 from support.cases import load_cases
@@ -48,6 +49,21 @@ LAYERS = [layer(3, 112, 2), layer(5, 56, 1), layer(7, 28, 1, 5), layer(50, 14, 2
 @every_case
 def test_every_pass_runs_by_this_method(case, isa: str, rng) -> None:
     assert methods(make_problem(integers, rng, case, np.float32)) == {"depthwise"}
+
+
+@pytest.mark.parametrize(
+    ("channels", "side", "kernel", "form"),
+    [
+        (32, 56, 3, "pixels as lanes, rows read where they lie"),
+        (32, 3, 3, "channels as lanes"),
+        (1, 56, 5, "pixels as lanes, planes copied to a padded band"),
+    ],
+)
+def test_explain_names_the_form(channels, side, kernel, form, isa: str) -> None:
+    layer = nn.Conv2d(channels, channels, kernel, padding=1, groups=channels)
+    choices = convolite.explain(layer, (2, channels, side, side)).choices
+    forms = [each.why.split("; ")[1] for each in choices if each.method == "depthwise"]
+    assert forms == [form] * 3
 
 
 @given(case=depthwise_cases(), dtype=st.sampled_from(DTYPES), seed=st.integers(0, 2**32 - 1))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from convolite import _core
+from convolite import _core, explain, nn
 from ops.test_conv2d import CORE, REFERENCE, make_problem
 from support.arrays import integers, normals
 from support.cases import load_cases
@@ -88,6 +88,15 @@ def test_layers_of_networks_err_little(images: int, channels: int, side: int, rn
     for name, bound in BOUND.items():
         assert methods(problem)[name] == "winograd"
         assert_rms(CORE[name](problem), expected[name], bound)
+
+
+@pytest.mark.parametrize(("channels", "order"), [(64, "tile by tile"), (256, "channel by channel")])
+def test_explain_names_the_order_of_the_loops(channels: int, order: str, isa: str) -> None:
+    layer = nn.Conv2d(channels, channels, 3, padding=1)
+    why = {each.computation: each.why for each in explain(layer, (2, channels, 8, 8)).choices}
+    assert why["forward"].endswith(f"; {order}")
+    assert why["backward_input"].endswith(f"; {order}")
+    assert ";" not in why["backward_weight"]
 
 
 @pytest.mark.parametrize("activation", ["relu", "relu6"])

@@ -170,13 +170,34 @@ const char* depthwise_declines(const Conv2dShape& shape, Pass) {
 }
 
 template <class T>
+DepthwiseForm depthwise_form(const Conv2dShape& shape, Pass pass) {
+  if (depthwise_rows_fit<T>(shape, pass)) return DepthwiseForm::rows;
+  if (group_lanes_decline<T>(shape, pass) == nullptr) return DepthwiseForm::channels;
+  return DepthwiseForm::band;
+}
+
+template <class T>
+const char* depthwise_form_in_words(const Conv2dShape& shape, Pass pass) {
+  switch (depthwise_form<T>(shape, pass)) {
+    case DepthwiseForm::rows:
+      return "pixels as lanes, rows read where they lie";
+    case DepthwiseForm::channels:
+      return "channels as lanes";
+    case DepthwiseForm::band:
+      return "pixels as lanes, planes copied to a padded band";
+  }
+  return nullptr;
+}
+
+template <class T>
 void depthwise_forward(const Conv2dShape& shape, const T* input, const T* weight,
                        const Conv2dEpilogue<T>& epilogue, T* output) {
   if (shape.result().size() == 0) return;
-  if (depthwise_rows_fit<T>(shape, Pass::forward)) {
+  const DepthwiseForm form = depthwise_form<T>(shape, Pass::forward);
+  if (form == DepthwiseForm::rows) {
     return depthwise_rows_forward(shape, input, weight, epilogue, output);
   }
-  if (group_lanes_decline<T>(shape, Pass::forward) == nullptr) {
+  if (form == DepthwiseForm::channels) {
     return group_lanes_forward(shape, input, weight, epilogue, output);
   }
   const TapLattice lattice = TapLattice::forward(shape);
@@ -190,19 +211,22 @@ template <class T>
 void depthwise_backward_input(const Conv2dShape& shape, const T* grad_output, const T* weight,
                               T* grad_input) {
   if (shape.input.size() == 0) return;
-  if (depthwise_rows_fit<T>(shape, Pass::backward_input)) {
+  const DepthwiseForm form = depthwise_form<T>(shape, Pass::backward_input);
+  if (form == DepthwiseForm::rows) {
     return depthwise_rows_backward_input(shape, grad_output, weight, grad_input);
   }
-  if (group_lanes_decline<T>(shape, Pass::backward_input) == nullptr) {
+  if (form == DepthwiseForm::channels) {
     return group_lanes_backward_input(shape, grad_output, weight, grad_input);
   }
   const TapLattice lattice = TapLattice::backward_input(shape);
   DepthwiseConvolution<T>(lattice, shape.kernel).run(grad_output, weight, {}, grad_input);
 }
 
-#define CONVOLITE_INSTANTIATE(T)                                          \
-  template void depthwise_forward(const Conv2dShape&, const T*, const T*, \
-                                  const Conv2dEpilogue<T>&, T*);          \
+#define CONVOLITE_INSTANTIATE(T)                                             \
+  template DepthwiseForm depthwise_form<T>(const Conv2dShape&, Pass);        \
+  template const char* depthwise_form_in_words<T>(const Conv2dShape&, Pass); \
+  template void depthwise_forward(const Conv2dShape&, const T*, const T*,    \
+                                  const Conv2dEpilogue<T>&, T*);             \
   template void depthwise_backward_input(const Conv2dShape&, const T*, const T*, T*);
 CONVOLITE_INSTANTIATE(float)
 CONVOLITE_INSTANTIATE(double)

@@ -12,6 +12,14 @@ namespace convolite {
 // Null where these functions run the problem, else the reason why they do not.
 const char* depthwise_declines(const Conv2dShape&, Pass);
 
+// Rows where they lie, channels as lanes, or planes copied to a band.
+enum class DepthwiseForm { rows, channels, band };
+
+template <class T>
+DepthwiseForm depthwise_form(const Conv2dShape&, Pass);
+template <class T>
+const char* depthwise_form_in_words(const Conv2dShape&, Pass);
+
 template <class T>
 void depthwise_forward(const Conv2dShape&, const T* input, const T* weight,
                        const Conv2dEpilogue<T>&, T* output);

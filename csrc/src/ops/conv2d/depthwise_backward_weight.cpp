@@ -132,10 +132,11 @@ void depthwise_backward_weight(const Conv2dShape& shape, const T* grad_output, c
     std::fill_n(grad_weight, shape.weight_size(), T(0));
     return;
   }
-  if (depthwise_rows_fit<T>(shape, Pass::backward_weight)) {
+  const DepthwiseForm form = depthwise_form<T>(shape, Pass::backward_weight);
+  if (form == DepthwiseForm::rows) {
     return depthwise_rows_backward_weight(shape, grad_output, input, grad_weight);
   }
-  if (group_lanes_decline<T>(shape, Pass::backward_weight) == nullptr) {
+  if (form == DepthwiseForm::channels) {
     return group_lanes_backward_weight(shape, grad_output, input, grad_weight);
   }
   const TapLattice lattice = TapLattice::forward(shape);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <cassert>
+#include <string>
 
 #include "ops/conv2d/depthwise.h"
 #include "ops/conv2d/direct.h"
@@ -40,13 +41,13 @@ constexpr Conv2dMethod<T> kDirect = {
     direct_backward_weight<T>};
 
 template <class T>
-constexpr Conv2dMethod<T> kDepthwise = {
-    "depthwise",
-    depthwise_declines,
-    "every output channel has one input channel: channels as lanes, or pixels where there are few",
-    depthwise_forward<T>,
-    depthwise_backward_input<T>,
-    depthwise_backward_weight<T>};
+constexpr Conv2dMethod<T> kDepthwise = {"depthwise",
+                                        depthwise_declines,
+                                        "every output channel has one input channel",
+                                        depthwise_forward<T>,
+                                        depthwise_backward_input<T>,
+                                        depthwise_backward_weight<T>,
+                                        depthwise_form_in_words<T>};
 
 template <class T>
 constexpr Conv2dMethod<T> kGrouped = {"grouped",
@@ -78,8 +79,8 @@ template <>
 const std::vector<Conv2dMethod<float>>& menu() {
   static const std::vector<Conv2dMethod<float>> methods = {
       {"winograd", winograd_or_exact,
-       "F(4x4, 3x3): a quarter of the multiplications, 3x3 kernels with stride 1", winograd_forward,
-       winograd_backward_input, winograd_backward_weight},
+       "F(4x4, 3x3): a quarter of the multiplications, 3x3 kernels, stride 1", winograd_forward,
+       winograd_backward_input, winograd_backward_weight, winograd_form},
       kPointwise<float>,
       kDepthwise<float>,
       kGrouped<float>,
@@ -95,6 +96,12 @@ const std::vector<Conv2dMethod<double>>& menu() {
   static const std::vector<Conv2dMethod<double>> methods = {
       kPointwise<double>, kDepthwise<double>, kGrouped<double>, kNarrow<double>, kDirect<double>};
   return methods;
+}
+
+template <class T>
+std::string why_chosen(const Conv2dMethod<T>& method, const Conv2dShape& shape, Pass pass) {
+  const char* const form = method.form == nullptr ? nullptr : method.form(shape, pass);
+  return form == nullptr ? method.reason : std::string(method.reason) + "; " + form;
 }
 
 }  // namespace
@@ -120,8 +127,11 @@ std::vector<Conv2dChoice> conv2d_explain(const Conv2dShape& shape, Pass pass) {
   std::vector<Conv2dChoice> choices;
   for (const Conv2dMethod<T>& method : menu<T>()) {
     const char* reason = method.declines(shape, pass);
-    choices.push_back({method.name, reason == nullptr, reason == nullptr ? method.reason : reason});
-    if (reason == nullptr) break;
+    if (reason == nullptr) {
+      choices.push_back({method.name, true, why_chosen(method, shape, pass)});
+      break;
+    }
+    choices.push_back({method.name, false, reason});
   }
   return choices;
 }

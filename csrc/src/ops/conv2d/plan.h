@@ -17,6 +17,8 @@ struct Conv2dMethod {
                   T* output);
   void (*backward_input)(const Conv2dShape&, const T* grad_output, const T* weight, T* grad_input);
   void (*backward_weight)(const Conv2dShape&, const T* grad_output, const T* input, T* grad_weight);
+  // For a method that goes about its problems in several ways: which one it takes. May give null.
+  const char* (*form)(const Conv2dShape&, Pass) = nullptr;
 };
 
 template <class T>

@@ -42,13 +42,21 @@ constexpr Index kFewestTiles = 12, kMostTiles = 48;  // of a task
 constexpr Index kWantedTasks = 16;
 constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(float));
 
+Index weight_bytes(Index source_channels, Index result_channels) {
+  return kPlanes * source_channels * result_channels * static_cast<Index>(sizeof(float));
+}
+
+bool goes_channel_by_channel(Index source_channels, Index result_channels) {
+  return weight_bytes(source_channels, result_channels) > kWeightBytes;
+}
+
 class WinogradConvolution {
  public:
   WinogradConvolution(const Nchw& source, const Nchw& result, Index top, Index left)
       : table_(kernels<float>()),
         panels_(table_, result.c),
         padded_(round_up(source.c, table_.lanes)),
-        channel_by_channel_(weight_bytes(source.c, result.c) > kWeightBytes),
+        channel_by_channel_(goes_channel_by_channel(source.c, result.c)),
         block_panels_(panels_of_block(source.c, result.c)),
         tiles_(tiles_of_task(source, result)),
         grid_(source, result, top, left, tiles_),
@@ -115,10 +123,6 @@ class WinogradConvolution {
   struct alignas(kApart) Worker {
     Buffer<float> products, pixels, spare;
   };
-
-  static Index weight_bytes(Index source_channels, Index result_channels) {
-    return kPlanes * source_channels * result_channels * static_cast<Index>(sizeof(float));
-  }
 
   // Channel by channel every task shall have a block of its own: tasks that share one transform it
   // each for itself, a quarter of the time for 256 channels of 14x14 pixels.
@@ -364,6 +368,12 @@ const char* winograd_declines(const Conv2dShape& shape, Pass) {
   if (shape.output.h < 3 || shape.output.w < 3) return "the image is smaller than most of a tile";
   if (shape.padding.top > 2 || shape.padding.left > 2) return "the padding is larger than 2";
   return nullptr;
+}
+
+const char* winograd_form(const Conv2dShape& shape, Pass pass) {
+  if (pass == Pass::backward_weight) return nullptr;
+  return goes_channel_by_channel(shape.input.c, shape.out_channels) ? "channel by channel"
+                                                                    : "tile by tile";
 }
 
 void winograd_forward(const Conv2dShape& shape, const float* input, const float* weight,
