@@ -154,7 +154,7 @@ CONVOLITE_INLINE void transpose_block(const T* input, std::ptrdiff_t input_strid
                                       const Finish& finish) {
   Vec<T> block[kLanes<T>];
   CONVOLITE_UNROLL for (int l = 0; l < kLanes<T>; ++l) {
-    __builtin_prefetch(input + l * input_stride + 4 * kLanes<T>);
+    prefetch(input, l * input_stride + 4 * kLanes<T>);
     block[l] = load(input + l * input_stride);
   }
   transpose_stages<T, 1>(block);

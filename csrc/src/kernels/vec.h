@@ -46,18 +46,19 @@ CONVOLITE_INLINE void store(T* pointer, Vec<T> value) {
   *reinterpret_cast<typename VectorOf<T>::unaligned*>(pointer) = value;
 }
 
-// Asks for the cache lines of elements [offset, offset + count), which may lie outside of the
-// array.
+// Asks for the cache line of an element, which may lie outside of the array.
+template <class T>
+CONVOLITE_INLINE void prefetch(const T* pointer, std::ptrdiff_t offset) {
+  const std::uintptr_t address = reinterpret_cast<std::uintptr_t>(pointer) + offset * sizeof(T);
+  __builtin_prefetch(reinterpret_cast<const void*>(address));
+}
+
+// The same for elements [offset, offset + count).
 template <class T>
 CONVOLITE_INLINE void prefetch(const T* pointer, std::ptrdiff_t offset, std::ptrdiff_t count) {
   constexpr std::ptrdiff_t line = 64 / static_cast<std::ptrdiff_t>(sizeof(T));
-  const auto at = [&](std::ptrdiff_t element) {
-    const std::uintptr_t address =
-        reinterpret_cast<std::uintptr_t>(pointer) + (offset + element) * sizeof(T);
-    __builtin_prefetch(reinterpret_cast<const void*>(address));
-  };
-  for (std::ptrdiff_t element = 0; element < count; element += line) at(element);
-  at(count - 1);
+  for (std::ptrdiff_t i = 0; i < count; i += line) prefetch(pointer, offset + i);
+  prefetch(pointer, offset + count - 1);
 }
 
 template <class T>
