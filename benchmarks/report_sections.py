@@ -20,8 +20,11 @@ STEPS = """\
 ## Training steps
 
 Forward, cross-entropy, backward and SGD with momentum on one batch: median milliseconds of a step,
-less is better. The ratio is that of the medians; the last column compares lower quartiles, in which
-other programs on the machine are seen less.
+less is better. The ratio is that of the medians; the next column compares lower quartiles, in which
+other programs on the machine are seen less. The last column: nanoseconds in which two threads hand
+a flag to each other and back, before and after; tens on cores with a common cache, hundreds on
+others, between which data that threads exchange is slow ([decision
+11](decisions/0011-shares-of-tasks.md)).
 """
 MEMORY = """\
 ## Memory of the training steps
@@ -86,17 +89,22 @@ def memory_sections(results: list[dict[str, Any]]) -> list[str]:
 def step_table(results: list[dict[str, Any]]) -> str:
     names = ["convolite", *STEP_PEERS]
     return table(
-        ["network", *names, "ratio", "ratio of quartiles"],
+        ["network", *names, "ratio", "ratio of quartiles", "round trip, ns"],
         [
             [
                 result["network"],
                 *(figure_of(result, name, "median_ms", ".1f") for name in names),
                 ratio(result["ratio_median_ms"]),
                 ratio(result["ratio_quartile_ms"]),
+                ", ".join(trip_text(trip) for trip in result["round_trip_ns"]),
             ]
             for result in results
         ],
     )
+
+
+def trip_text(nanoseconds: float | None) -> str:
+    return ABSENT if nanoseconds is None else f"{nanoseconds:.0f}"
 
 
 def memory_table(results: list[dict[str, Any]]) -> str:

@@ -21,6 +21,7 @@ import time
 from typing import NamedTuple
 
 from contenders import Contender, argument_parser, serve, write_json
+from processor import add_bench, round_trip
 
 CHECKED_STEPS = 5
 PEERS = ("eager", "channels_last", "compile")
@@ -65,6 +66,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--batch", type=int, help="default: by network")
     parser.add_argument("--steps", type=int, help="steps in a turn; default: by network")
+    add_bench(parser)
     parser.add_argument("--smoke", action="store_true", help="two short rounds, for tests")
     arguments = parser.parse_args()
     if arguments.smoke:
@@ -88,6 +90,7 @@ def compare(arguments: argparse.Namespace, network: str) -> dict:
     options += ["--threads", str(arguments.threads)]
     contenders = [Contender(name, __file__, options, arguments.peer_python) for name in names]
     hellos = {each.name: each.ask(0) for each in contenders}
+    trips = [distance(arguments)]
     running = [each for each in contenders if "absent" not in hellos[each.name]]
     seconds: dict[str, list[float]] = {each.name: [] for each in running}
     peaks = {}
@@ -100,7 +103,14 @@ def compare(arguments: argparse.Namespace, network: str) -> dict:
         contender.close()
     result = summarize(f"{network}, batch {batch}", hellos, seconds, peaks)
     check_losses(result["contenders"], NETWORKS[network].drift)
-    return result
+    return result | {"round_trip_ns": [*trips, distance(arguments)]}
+
+
+def distance(arguments: argparse.Namespace) -> float | None:
+    """Between two threads' cores, which a virtual machine may move; None where it is not known."""
+    if not arguments.bench.is_file():
+        return None
+    return round_trip(arguments.bench, arguments.threads)
 
 
 def summarize(title: str, hellos: dict, seconds: dict[str, list[float]], peaks: dict) -> dict:

@@ -22,6 +22,10 @@ void describe_machine() {
   benchmark::AddCustomContext("threads", std::to_string(get_num_threads()));
   benchmark::AddCustomContext("multiply-add peak, GFLOP/s", gigaflops);
   benchmark::AddCustomContext("large copy, GB/s", gigabytes);
+  if (get_num_threads() > 1) {
+    const std::string nanoseconds = std::to_string(round_trip() * 1e9);
+    benchmark::AddCustomContext("round trip between threads, ns", nanoseconds);
+  }
 }
 
 }  // namespace

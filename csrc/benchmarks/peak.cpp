@@ -3,10 +3,12 @@
 #include <convolite/runtime.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <functional>
 #include <map>
+#include <thread>
 #include <vector>
 
 #include "runtime/buffer.h"
@@ -22,6 +24,7 @@ constexpr Index kTasksPerThread = 160;
 constexpr Index kEnoughWork = Index{1} << 40;  // never run inline
 constexpr Index kCopyBlock = 1 << 16;
 constexpr int kRounds = 20;
+constexpr int kTripsOfRound = 500, kTrips = 21 * kTripsOfRound;
 constexpr std::size_t kFewestTurns = 5, kTurns = 21;
 constexpr double kTurnSeconds = 2e-3;
 constexpr double kTurnsSeconds = 0.3;
@@ -117,6 +120,29 @@ double median_share_of_peak(double operations, const std::function<void()>& run)
   const auto middle = shares.begin() + static_cast<std::ptrdiff_t>(shares.size() / 2);
   std::nth_element(shares.begin(), middle, shares.end());
   return *middle;
+}
+
+double round_trip() {
+  std::atomic<int> flag{0};
+  std::thread other([&] {
+    for (int trip = 0; trip < kTrips; ++trip) {
+      while (flag.load() != 2 * trip + 1) continue;
+      flag = 2 * trip + 2;
+    }
+  });
+  std::vector<double> times;
+  for (int trip = 0; trip < kTrips;) {
+    times.push_back(seconds([&] {
+      for (const int end = trip + kTripsOfRound; trip < end; ++trip) {
+        flag = 2 * trip + 1;
+        while (flag.load() != 2 * trip + 2) continue;
+      }
+    }));
+  }
+  other.join();
+  const auto middle = times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2);
+  std::nth_element(times.begin(), middle, times.end());
+  return *middle / kTripsOfRound;
 }
 
 double copy_bandwidth(Index bytes) {
