@@ -223,11 +223,30 @@ TEST_F(BufferCacheDeathTest, poison_reports_a_write_past_the_end) {
       "");
 }
 
-TEST(WorkerScratch, workers_share_no_cache_line) {
+TEST_F(BufferCacheDeathTest, poison_reports_a_write_past_the_end_of_a_workers_buffer) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_DEATH(
+      {
+        set_buffer_poison(true);
+        const Buffer<float> buffer = worker_buffer<float>(10);
+        buffer[10] = 1;
+      },
+      "");
+}
+
+TEST_F(BufferCache, workers_stand_a_page_apart) {
+  const WorkerScratch<float> scratch(3, 5);
+  for (int worker = 1; worker < 3; ++worker) {
+    EXPECT_GE(scratch.of(worker) - (scratch.of(worker - 1) + 5), 4096 / 4);
+    EXPECT_EQ(0u, reinterpret_cast<std::uintptr_t>(scratch.of(worker)) % kAlignment);
+  }
+}
+
+TEST_F(BufferCache, workers_share_no_cache_line_while_buffers_are_poisoned) {
+  set_buffer_poison(true);
   const WorkerScratch<float> scratch(3, 5);
   for (int worker = 1; worker < 3; ++worker) {
     EXPECT_GE(scratch.of(worker) - scratch.of(worker - 1), kAlignment / 4);
-    EXPECT_EQ(0u, reinterpret_cast<std::uintptr_t>(scratch.of(worker)) % kAlignment);
   }
 }
 

@@ -22,7 +22,8 @@ namespace {
 
 constexpr std::uint64_t kGuard = 0x7ff7c0ffee7ff7c0;  // written after a poisoned buffer's last byte
 constexpr Index kFreeCacheFloor = 64 << 20;           // cached bytes always allowed
-constexpr Index kLargestSmall = 256 << 10;            // anything larger is the arena's
+constexpr Index kPage = 4096;
+constexpr Index kLargestSmall = 256 << 10;  // anything larger is the arena's
 
 struct SizeLink : Link {};
 struct AgeLink : Link {};
@@ -228,6 +229,10 @@ MemoryStats memory_stats() {
 void release_memory() {
   cache().trim_all();
 }
+Index worker_gap() {
+  return cache().poison ? 0 : kPage;
+}
+
 void set_buffer_poison(bool on) {
   cache().poison = on;
 }

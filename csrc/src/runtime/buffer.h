@@ -37,16 +37,16 @@ class Buffer {
   T* data_ = nullptr;
 };
 
-// Memory that one worker of a parallel loop reads and writes, a page apart from what follows: a
-// core that reads to the end of its own fetches ahead, and would take from another one the lines
-// that it is writing. On cores without a common cache sample1 (csrc/benchmarks/bench_conv2d)
-// took 1.7 times as long (Zen 5, 2026-11).
-template <class T>
-constexpr Index kGap = 4096 / static_cast<Index>(sizeof(T));
+// Bytes between what one worker reads and writes and what follows: a page. A core that reads to the
+// end of its own fetches ahead, and would take from another one the lines that it is writing. On
+// cores without a common cache sample1 (csrc/benchmarks/bench_conv2d) took 1.7 times as long (Zen
+// 5, 2026-11). None while fresh buffers are poisoned: the guard stands at the very end.
+Index worker_gap();
 
+// Memory of one worker of a parallel loop.
 template <class T>
 Buffer<T> worker_buffer(Index count) {
-  return Buffer<T>(count + kGap<T>);
+  return Buffer<T>(count + worker_gap() / static_cast<Index>(sizeof(T)));
 }
 
 // A piece of such memory for each worker.
@@ -55,11 +55,12 @@ class WorkerScratch {
  public:
   WorkerScratch() = default;
   WorkerScratch(int workers, Index count)
-      : pitch_(round_up(count, kLine) + kGap<T>), buffer_(workers * pitch_) {}
+      : pitch_(round_up(count, kLine) + worker_gap() / static_cast<Index>(sizeof(T))),
+        buffer_(workers * pitch_) {}
   T* of(int worker) const { return buffer_.get() + worker * pitch_; }
 
  private:
-  static constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(T));
+  static constexpr Index kLine = kApart / static_cast<Index>(sizeof(T));
 
   Index pitch_ = 0;
   Buffer<T> buffer_;

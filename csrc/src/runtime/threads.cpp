@@ -109,16 +109,17 @@ class Failure {
   std::exception_ptr exception_;
 };
 
-// Each worker has a share of consecutive tasks, the same in every loop over as many tasks: what one
-// operation leaves in a core's cache, the next one finds there, and neighbouring lines are not
-// written by two cores at a time. Who is done helps the others.
+// Each worker has a share of consecutive tasks, the same in every loop over as many: what one
+// operation leaves in a core's cache, the next one finds there, and neighbouring lines are mostly
+// written by one core. Who is done helps the others.
 class TaskShares {
  public:
   TaskShares(Index tasks, int workers) : shares_(static_cast<std::size_t>(workers)) {
+    const EvenParts parts(tasks, workers);
     for (int worker = 0; worker < workers; ++worker) {
       Share& share = shares_[static_cast<std::size_t>(worker)];
-      share.next = tasks * worker / workers;
-      share.end = tasks * (worker + 1) / workers;
+      share.next = parts.first(worker);
+      share.end = parts.first(worker + 1);
     }
   }
 
@@ -127,7 +128,11 @@ class TaskShares {
     const std::size_t first = static_cast<std::size_t>(worker), count = shares_.size();
     for (std::size_t i = 0; i < count; ++i) {
       Share& share = shares_[(first + i) % count];
-      for (Index task = share.next++; task < share.end; task = share.next++) body(task);
+      // Asked first: what is exhausted stays shared by all caches.
+      while (share.next.load(std::memory_order_relaxed) < share.end) {
+        const Index task = share.next.fetch_add(1, std::memory_order_relaxed);
+        if (task < share.end) body(task);
+      }
     }
   }
 

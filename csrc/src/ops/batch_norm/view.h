@@ -35,7 +35,7 @@ struct View {
     columns = shape.c * spread;
     runs = by_planes ? shape.n * shape.c : shape.n;
     run_length = by_planes ? shape.length : columns;
-    images = by_planes ? std::min(kPlaneImages, ceil_divide(shape.n, kFewestGroups))
+    images = by_planes ? std::min(kPlaneImages, shape.n / kFewestGroups)
                        : std::min(kColumnImages, shape.n);
     images = std::max<Index>(images, 1);
     groups = ceil_divide(shape.n, images);

@@ -37,7 +37,7 @@ class BackwardWeight {
     const Index plane_bytes = band_.plane_size() * static_cast<Index>(sizeof(T));
     images_ = blocks_ > 1 ? 1
                           : std::clamp<Index>(kBandBytes / plane_bytes, 1,
-                                              ceil_divide(shape.input.n, kFewestParts));
+                                              std::max<Index>(1, shape.input.n / kFewestParts));
     items_ = ceil_divide(shape.input.n, images_) * blocks_;
     parts_ =
         std::min(items_, std::max(kFewestParts, ceil_divide(kWantedTasks, shape.out_channels)));

@@ -25,7 +25,7 @@ namespace {
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kBandBytes = 160 << 10;  // a band and its weights share L2 (512 KB on Zen 3)
 constexpr Index kTileBytes = 96 << 10;   // scratch for one panel of a block, written and read once
-constexpr Index kImagesTogether = 4;
+constexpr Index kImagesTogether = 4;     // times groups: a worker lists a block's pixels once
 constexpr Index kWantedTasks = 16;  // blocks are cut smaller for few images, down to kFewestRows
 constexpr Index kFewestRows = 4;
 // Terms of a sum between two visits of its place: so many weights of a panel, and the pixels that

@@ -22,8 +22,8 @@ namespace {
 
 // Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
 constexpr Index kSummedPixels = 512;     // in T
-constexpr Index kFewestParts = 4;        // of the images, if there are so many
-constexpr Index kMostTasks = 32;         // each has sums of its own, which are filled and added up
+constexpr Index kFewestParts = 4;        // of the items, if there are so many
+constexpr Index kWantedTasks = 32;       // each has sums of its own, which are filled and added up
 constexpr Index kStripBytes = 24 << 10;  // grads and rows of a channel that stay in the first cache
 
 template <class T>
@@ -41,7 +41,7 @@ class BackwardWeight {
     const Index rows = band_.most_rows();
     bands_ = std::max<Index>(1, kSummedPixels / (rows * shape.output.w));
     items_ = ceil_divide(shape.input.n * blocks(), bands_);
-    parts_ = std::min(items_, std::max(kFewestParts, ceil_divide(kMostTasks, lane_blocks_)));
+    parts_ = std::min(items_, std::max(kFewestParts, ceil_divide(kWantedTasks, lane_blocks_)));
     for (Index i = 0; i < rows * shape.output.w; ++i) {
       places_[i] = static_cast<std::int32_t>(i * table_.lanes);
     }

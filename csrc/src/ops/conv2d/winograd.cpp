@@ -37,7 +37,7 @@ constexpr Index kWeightBytes = Index{4} << 20;  // larger transformed weights: c
 constexpr Index kChunkBytes = Index{8} << 20;   // transformed tiles of a chunk
 constexpr Index kBlockColumns = 64;             // result channels multiplied at once, at most
 constexpr Index kBlockBytes = 2560 << 10;       // of their weights, channel by channel
-constexpr Index kWeightChannels = 64;           // source channels of a task that transforms weights
+constexpr Index kWeightChannels = 64;           // of a task that transforms weights, at most
 constexpr Index kFewestTiles = 12, kMostTiles = 48;  // of a task
 constexpr Index kWantedTasks = 16;
 constexpr Index kLine = kAlignment / static_cast<Index>(sizeof(float));
@@ -177,14 +177,17 @@ class WinogradConvolution {
   Index panel_size() const { return kPlanes * weight_stride_; }
 
   void transform_weights(const WeightTransform& weights, float* transformed) const {
-    const Index channels = grid_.source.c, blocks = ceil_divide(channels, kWeightChannels);
+    const Index channels = grid_.source.c;
+    const Index wanted = round_up(ceil_divide(channels * panels_.panels(), kWantedTasks), 8);
+    const Index of_task = std::min(wanted, kWeightChannels);
+    const Index blocks = ceil_divide(channels, of_task);
     const Index tasks = panels_.panels() * blocks;
     const Workers count{worker_count(tasks, panels_.panels() * panel_size())};
     const WorkerScratch<float> scratch(count.count, weights.scratch_size());
     parallel_for(tasks, count, [&](Index task, int worker) {
-      const Index panel = task / blocks, begin = task % blocks * kWeightChannels;
-      weights.run(panels_, panel, begin, std::min(begin + kWeightChannels, channels),
-                  scratch.of(worker), transformed + panel * panel_size(), weight_stride_);
+      const Index panel = task / blocks, begin = task % blocks * of_task;
+      weights.run(panels_, panel, begin, std::min(begin + of_task, channels), scratch.of(worker),
+                  transformed + panel * panel_size(), weight_stride_);
     });
   }
 

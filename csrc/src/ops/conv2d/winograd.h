@@ -11,7 +11,7 @@ namespace convolite {
 
 // Null where these functions run the problem, else the reason why they do not.
 const char* winograd_declines(const Conv2dShape&, Pass);
-// The order of the loops, for passes with a choice of two.
+// The order of the loops; null for the gradient of the filters, which has no choice of two.
 const char* winograd_form(const Conv2dShape&, Pass);
 
 void winograd_forward(const Conv2dShape&, const float* input, const float* weight,

@@ -1,8 +1,9 @@
 // winograd_backward_weight: the tiles of input and grad_output are transformed, a chunk at a time;
 // for each of the 36 planes the gradient of the transformed weights is a matrix product whose
-// reduction runs over the tiles; one inverse transform at the end. Chunks are added in order; a
-// single one is multiplied block by block, so that the transformed gradient never leaves the cache.
-// Small gradients are summed in parts, so that whoever transforms a tile mostly multiplies it too.
+// reduction runs over the tiles; one inverse transform at the end. Small gradients are summed in
+// parts of consecutive images, so that whoever transforms a tile mostly multiplies it too; a part's
+// chunks are added in order, then the parts. A single chunk of a single part is multiplied block by
+// block, so that the transformed gradient never leaves the cache.
 //
 // Bound by arithmetic: of the products for many channels, of the transforms for few.
 #include <algorithm>
@@ -24,10 +25,10 @@ using namespace winograd;
 
 namespace {
 
-// Measured on Zen 3 with csrc/benchmarks/bench_conv2d, 2026-11.
-constexpr Index kChunkBytes = Index{3} << 20;  // transformed tiles of a chunk
+// Measured on Zen 3, the parts on Zen 5, with csrc/benchmarks/bench_conv2d, 2026-11.
+constexpr Index kChunkBytes = Index{3} << 20;  // transformed tiles of all parts' chunks
 constexpr Index kFewestChunkTiles = 128;  // each chunk reads and writes the transformed gradient
-constexpr Index kMostParts = 4;           // of a chunk
+constexpr Index kMostParts = 4;
 constexpr Index kPartBytes = Index{5} << 19;  // of the sums of all parts
 constexpr Index kTaskTiles = 16;              // transformed by one task
 constexpr Index kTaskRows = 48;               // input channels multiplied by one task
@@ -49,8 +50,10 @@ class BackwardWeight {
     const Index sum_bytes = kPlanes * shape.input.c * columns() * static_cast<Index>(sizeof(float));
     const Index chunk_bytes = sum_bytes > kSumBytes ? kLargeChunkBytes : kChunkBytes;
     const Index units = grid_.units(), all_tiles = units * grid_.unit_tiles();
-    parts_ = std::clamp<Index>(std::min(kPartBytes / sum_bytes, all_tiles / kFewestChunkTiles), 1,
-                               kMostParts);
+    const Index fewest_bytes = kFewestChunkTiles * tile_bytes;
+    parts_ = std::clamp<Index>(std::min({kPartBytes / sum_bytes, kLargeChunkBytes / fewest_bytes,
+                                         all_tiles / kFewestChunkTiles}),
+                               1, kMostParts);
     const Index tiles = std::max(chunk_bytes / tile_bytes / parts_, kFewestChunkTiles);
     const Index chunk = std::min(std::max(tiles / grid_.unit_tiles(), units_), units);
     rounds_ = ceil_divide(units, parts_ * chunk);
@@ -248,7 +251,7 @@ class BackwardWeight {
     constexpr Index rows = 8;  // input channels of a task
     std::atomic<bool> finite{true};
     const Index tasks = ceil_divide(grid_.source.c, rows);
-    const Workers workers{worker_count(tasks, kPlanes * sum_stride_)};
+    const Workers workers{worker_count(tasks, parts_ * kPlanes * sum_stride_)};
     const WorkerScratch<float> taps(workers.count, rows * 9 * columns());
     parallel_blocks(grid_.source.c, rows, workers, [&](Index begin, Index end, int worker) {
       add_parts(sums + begin * columns(), (end - begin) * columns());
